@@ -1,0 +1,1 @@
+"""Caderno: from a folder of Jupyter notebooks to a delivered model. The engine; it knows no domain."""

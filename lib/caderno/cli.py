@@ -1,0 +1,229 @@
+"""The command line: one thin function a verb, each handing over to one of the library."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from caderno.errors import CadernoError, did_you_mean
+
+if TYPE_CHECKING:
+    from caderno.plan.planner import Planner
+    from caderno.plan.records import RunRecord
+
+
+class _Commands(click.Group):
+    """Names the nearest command when one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], self.list_commands(ctx), "command")
+            raise click.UsageError(f"there is no command {args[0]!r}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="caderno")
+def cli() -> None:
+    """From a folder of Jupyter notebooks to a delivered model.
+
+    Works from any folder of a project: one with pipelines in params/*.yaml, notebooks in notebooks/ and
+    shared code in lib/.
+    """
+
+
+def _pipeline_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("-p", "parameters", multiple=True, metavar="[TASK.]NAME=VALUE", help="Set a parameter."),
+        click.option("--profile", help="Lay params/profiles/NAME.yaml over the pipeline."),
+        click.option("--pipeline", help="The pipeline; needed where params/ has several."),
+    ):
+        function = option(function)
+    return function
+
+
+def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, ...]) -> Planner:
+    from caderno import spec
+    from caderno.plan.planner import Planner
+    from caderno.project import Project
+
+    project = Project.find(Path.cwd())
+    overrides = []
+    for text in parameters:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not [TASK.]NAME=VALUE", param_hint="-p")
+        overrides.append((name, value))
+    name = spec.choose(project, pipeline)
+    return Planner(project, spec.load(project, name, profile, overrides))
+
+
+@cli.command()
+@click.argument("tasks", nargs=-1)
+@_pipeline_options
+@click.option("--jobs", type=click.IntRange(min=1), help="Tasks at once; default: the machine's cores.")
+@click.option("--force", is_flag=True, help="Run the named tasks (or all) even if their results are there.")
+@click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
+@click.option("--quiet", is_flag=True, help="Print failures and the last line only.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    tasks: tuple[str, ...],
+    pipeline: str | None,
+    profile: str | None,
+    parameters: tuple[str, ...],
+    jobs: int | None,
+    force: bool,
+    fail_fast: bool,
+    quiet: bool,
+) -> None:
+    """Run what is not there yet: TASKS with all they need, or the whole pipeline.
+
+    \b
+    caderno run                               all that is missing
+    caderno run train                         each of the matrix, and its upstream
+    caderno run 'train[model=forest]'         one of the matrix
+    caderno run --profile smoke --jobs 4
+    caderno run train -p train.seed=7
+    """
+    from caderno.run import scheduler
+    from caderno.run.progress import Progress
+
+    planner = _planner(pipeline, profile, parameters)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    options = scheduler.Options(
+        jobs=jobs or cores, cores=cores, fail_fast=fail_fast, force=force, command=_command(ctx, tasks)
+    )
+    plan = planner.plan(tasks, force)
+    with Progress(quiet=quiet) as progress:
+        record, signal = scheduler.execute(planner, plan, options, [progress])
+    if signal is not None:
+        raise SystemExit(128 + signal)
+    raise SystemExit(0 if record.state == "succeeded" else 1)
+
+
+def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
+    """Return the command as it was given, without what does not change the results."""
+    words = ["caderno", "run", *tasks]
+    for option in ("pipeline", "profile"):
+        if ctx.params[option]:
+            words += [f"--{option}", ctx.params[option]]
+    for parameter in ctx.params["parameters"]:
+        words += ["-p", parameter]
+    return shlex.join(words)
+
+
+@cli.command()
+@click.argument("tasks", nargs=-1)
+@_pipeline_options
+@click.option("--force", is_flag=True, help="Plan as `run --force` would.")
+def plan(
+    tasks: tuple[str, ...], pipeline: str | None, profile: str | None, parameters: tuple[str, ...], force: bool
+) -> None:
+    """Show what would run, and why; run nothing."""
+    from caderno.run import listing
+
+    listing.show_plan(_planner(pipeline, profile, parameters).plan(tasks, force))
+
+
+@cli.command()
+@click.option("--pipeline", help="The pipeline; needed where params/ has several.")
+def status(pipeline: str | None) -> None:
+    """Show how the last run went."""
+    from caderno.run import listing
+
+    listing.show_run(_last_run(pipeline))
+
+
+def _last_run(pipeline: str | None) -> RunRecord:
+    from caderno import spec
+    from caderno.plan.store import Store
+    from caderno.project import Project
+
+    project = Project.find(Path.cwd())
+    name = spec.choose(project, pipeline)
+    record = Store(project, name).last_run()
+    if record is None:
+        raise CadernoError(f"the pipeline {name} has not been run yet", "run: caderno run")
+    return record
+
+
+@cli.command()
+@click.argument("task")
+@_pipeline_options
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@click.option("--papermill", is_flag=True, help="Print the plain papermill command that does the same.")
+def show(
+    task: str,
+    pipeline: str | None,
+    profile: str | None,
+    parameters: tuple[str, ...],
+    as_json: bool,
+    papermill: bool,
+) -> None:
+    """Show the record of TASK: parameters, inputs and outputs, code, times, metrics.
+
+    \b
+    caderno show compare
+    caderno show 'train[model=forest]' --papermill
+    """
+    from caderno.run import listing
+
+    planner = _planner(pipeline, profile, parameters)
+    one = planner.pipeline.one(task)
+    if papermill:
+        click.echo(listing.papermill_command(planner, one))
+        return
+    record, place = planner.newest(one)
+    if as_json:
+        click.echo(record.model_dump_json(indent=2))
+    else:
+        listing.show_record(record, planner.project.relative(place))
+
+
+@cli.command(name="open")
+@click.argument("task", required=False)
+@click.option("--pipeline", help="The pipeline; needed where params/ has several.")
+def open_(task: str | None, pipeline: str | None) -> None:
+    """Open the last run's page, or TASK's, in the browser."""
+    from caderno.project import Project
+
+    project = Project.find(Path.cwd())
+    if task is None:
+        page = project.reports / "index.html"
+    else:
+        planner = _planner(pipeline, None, ())
+        page = planner.newest(planner.pipeline.one(task))[1] / "report.html"
+    if not page.exists():
+        raise CadernoError(f"there is no {project.relative(page)} yet", "run: caderno run")
+    click.echo(project.relative(page))
+    click.launch(page.as_uri())
+
+
+def main() -> None:
+    """Run the command line; every problem that a user can mend ends here, without a traceback."""
+    try:
+        cli.main(prog_name="caderno", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.Abort:
+        raise SystemExit(130) from None
+    except CadernoError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+if __name__ == "__main__":
+    main()

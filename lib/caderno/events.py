@@ -1,0 +1,100 @@
+"""What happens in a run, as data. Whatever watches a run (terminal, reports) is fed by these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return the wall clock's time in UTC; durations are never computed from it."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """`run` is the run's id, `time` the wall clock in UTC."""
+
+    run: str
+    time: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """`tasks` are the ids of all tasks in the run, in order; `expected` their seconds in earlier records."""
+
+    pipeline: str
+    tasks: tuple[str, ...]
+    to_run: int
+    expected: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCached(Event):
+    task: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskStarted(Event):
+    """`cells` counts the notebook's code cells; `why` says why the task runs."""
+
+    task: str
+    fingerprint: str
+    why: str
+    cells: int
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFinished(Event):
+    """`cell` counts the code cells executed so far, from 1; `seconds` is this cell's time."""
+
+    task: str
+    cell: int
+    cells: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFinished(Event):
+    task: str
+    fingerprint: str
+    seconds: float
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFailed(Event):
+    """`error` is one line; `cell` the failing cell's place in the notebook from 0, where there is one."""
+
+    task: str
+    fingerprint: str
+    seconds: float
+    error: str
+    notebook: str
+    cell: int | None
+    source: str
+    traceback: str
+    report: str
+    killed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSkipped(Event):
+    task: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """`state` is succeeded, failed or killed; `counts` the number of tasks in each state."""
+
+    state: str
+    seconds: float
+    counts: dict[str, int]
+    report: str
+
+
+Watcher = Callable[[Event], None]

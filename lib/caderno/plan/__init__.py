@@ -1,0 +1,1 @@
+"""Fingerprints, the store of results, and why a task must run."""

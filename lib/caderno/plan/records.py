@@ -1,0 +1,151 @@
+"""What a task and a run leave behind in words: `task.json` and `run.json`.
+
+A record is written last, into the staged directory, and the rename of that directory is the commit
+point: where a record can be read, its result is whole.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+TaskState = Literal["succeeded", "failed", "killed"]
+RunTaskState = Literal["succeeded", "cached", "failed", "killed", "skipped"]
+RunState = Literal["succeeded", "failed", "killed"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(_Model):
+    """One file or directory that a task read, or a URL that it was given.
+
+    `path` is relative to the project's root (a URL stands as it is); `digest` is the SHA-256 of the
+    content in hex (None for a URL: what is behind it is not seen); `size` is in bytes; `task` and
+    `fingerprint` name the result that made it, where a task did.
+    """
+
+    source: str  # as in the pipeline file: "dataset.train", "file:data/sources/registry.db"
+    path: str
+    digest: str | None
+    size: int | None
+    task: str | None = None  # "train[model=forest]"
+    fingerprint: str | None = None
+
+
+class Output(_Model):
+    """One declared output: `path` is relative to the result's directory, `size` in bytes."""
+
+    path: str
+    digest: str
+    size: int
+    model_uri: str | None = None  # MLflow's, for an output of kind mlflow-model
+
+
+class Cell(_Model):
+    """One executed code cell: `index` is its place in the executed notebook, from 0."""
+
+    index: int
+    seconds: float
+
+
+class Failure(_Model):
+    """Why a task did not succeed. `cell` is the cell's place in the executed notebook, from 0."""
+
+    kind: str  # "ValueError", or what happened: "dead kernel", "timeout", "missing output", "killed"
+    message: str
+    cell: int | None = None
+    source: str = ""  # the failing cell's source
+    traceback: str = ""  # may hold ANSI colours, as IPython prints them
+
+
+class Code(_Model):
+    """All code that the fingerprint counts, as digests and versions."""
+
+    notebook: str  # digest of all code cells
+    cells: list[str]  # digest of each code cell, in order
+    modules: dict[str, str]  # project modules under lib/, transitively: name -> digest
+    packages: dict[str, str]  # third-party distributions: name -> version
+    python: str  # "3.11"
+
+
+class Git(_Model):
+    commit: str
+    branch: str | None
+    dirty: bool
+
+
+class TrackingRun(_Model):
+    """An MLflow run. `url` opens it in the tracking server's pages, where it has some."""
+
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+    url: str | None = None
+
+
+class TaskRecord(_Model):
+    """`task.json`: all that is known of one execution of a task."""
+
+    schema_version: Literal[1] = 1
+    pipeline: str
+    task: str  # "train[model=forest]"
+    state: TaskState
+    fingerprint: str
+    notebook: str  # relative to the project's root: "notebooks/train.ipynb"
+    run: str  # the id of the run that executed it
+    started: datetime  # UTC
+    seconds: float
+    user: str
+    host: str
+    params: dict[str, JsonValue]  # the resolved parameters, inputs and outputs apart
+    overridden: list[str]  # those that differ from the notebook's defaults
+    inputs: dict[str, list[Input]]
+    outputs: dict[str, Output]
+    code: Code
+    git: Git | None
+    tracking: TrackingRun | None
+    metrics: dict[str, float]
+    cells: list[Cell]
+    failure: Failure | None = None
+
+
+class RunTask(_Model):
+    """One task in a run, as the run left it.
+
+    `folder` is where its notebook.ipynb, report.html and task.json stand, relative to the project's
+    root; None for a skipped task. `seconds` is the time spent in this run (0.0 when cached).
+    """
+
+    task: str
+    name: str  # the task's name in the pipeline file, without the matrix: "train"
+    notebook: str
+    state: RunTaskState
+    why: str  # "new", "parameter seed changed", "cached", "upstream dataset failed"
+    upstream: list[str]
+    fingerprint: str | None = None
+    folder: str | None = None
+    started: datetime | None = None
+    seconds: float = 0.0
+
+
+class RunRecord(_Model):
+    """`run.json`: one execution of a pipeline."""
+
+    schema_version: Literal[1] = 1
+    run: str  # "20131105-073000-3f9a"
+    pipeline: str
+    description: str
+    profile: str | None
+    command: str
+    state: RunState
+    started: datetime
+    seconds: float
+    user: str
+    host: str
+    git: Git | None
+    tracking: TrackingRun | None
+    tasks: list[RunTask]  # in the pipeline's order

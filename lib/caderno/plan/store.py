@@ -1,0 +1,195 @@
+"""The store of results: data/<pipeline>/<task>/[<key>=<value>/…]<fingerprint>/.
+
+A result is staged beside its place and renamed into it when whole, its record inside; so a directory
+that bears a fingerprint's name is complete, whatever was killed when. `latest` beside the fingerprints is
+a symlink for people and for notebooks run by hand; nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from caderno.errors import StoreError
+from caderno.plan.records import RunRecord, TaskRecord
+from caderno.project import Project
+
+RECORD = "task.json"
+NOTEBOOK = "notebook.ipynb"
+PAGE = "report.html"
+LATEST = "latest"
+_SHORT = 16  # hex digits of the fingerprint in a directory's name; the record holds it whole
+
+
+class Store:
+    """Results and records of one pipeline."""
+
+    def __init__(self, project: Project, pipeline: str) -> None:
+        self._project = project
+        self._root = project.data / pipeline
+        self._runs = self._root / ".runs"
+
+    def home(self, folder: str) -> Path:
+        """Return the directory of a task, given its place ("train/model=forest")."""
+        return self._root / folder
+
+    def place(self, folder: str, fingerprint: str) -> Path:
+        """Return where the result of `fingerprint` stands, or would."""
+        return self.home(folder) / fingerprint[:_SHORT]
+
+    def find(self, folder: str, fingerprint: str) -> tuple[TaskRecord | None, str]:
+        """Return (record, "") of the whole result of `fingerprint`; else (None, why it is not usable)."""
+        place = self.place(folder, fingerprint)
+        record = read_record(place)
+        if record is None:
+            return None, "its record is damaged" if place.is_dir() else ""
+        if record.fingerprint != fingerprint or record.state != "succeeded":
+            return None, "its record is of something else"
+        for name, output in record.outputs.items():
+            size = _size(place / output.path)
+            if size is None:
+                return None, f"output {name} is missing"
+            if size != output.size:
+                return None, f"output {name} is damaged"
+        return record, ""
+
+    def latest(self, folder: str) -> tuple[TaskRecord, Path] | None:
+        """Return the newest usable result of a task by its record's time, or None."""
+        home = self.home(folder)
+        link = home / LATEST
+        with contextlib.suppress(OSError):
+            pointed = home / os.readlink(link)
+            record = read_record(pointed)
+            if record:
+                return record, pointed
+        found = [(record, place) for place in self._results(home) if (record := read_record(place))]
+        return max(found, key=lambda pair: pair[0].started) if found else None
+
+    def failed(self, folder: str) -> tuple[TaskRecord, Path] | None:
+        """Return the record of the last failed attempt, if no later attempt succeeded."""
+        place = self.home(folder) / "failed"
+        record = read_record(place)
+        return (record, place) if record else None
+
+    @staticmethod
+    def _results(home: Path) -> Iterator[Path]:
+        if home.is_dir():
+            for child in home.iterdir():
+                if len(child.name) == _SHORT and child.is_dir() and not child.is_symlink():
+                    yield child
+
+    @contextmanager
+    def lock(self, fingerprint: str) -> Iterator[None]:
+        """Hold the kernel's lock on a fingerprint: of two runs that want it, one computes and the other waits."""
+        folder = self._project.state / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / fingerprint[:_SHORT]).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def stage(self, folder: str, fingerprint: str) -> Path:
+        """Return a new, empty directory beside the result's place; what an earlier attempt left is removed."""
+        staged = self.home(folder) / f"{fingerprint[:_SHORT]}.part"
+        try:
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(parents=True)
+        except OSError as error:
+            raise StoreError(f"{self._project.relative(staged)} can't be made: {error.strerror}") from None
+        return staged
+
+    def commit(self, staged: Path, record: TaskRecord) -> Path:
+        """Write the record into `staged` and rename it into place: from then on the result exists."""
+        (staged / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        place = staged.with_name(record.fingerprint[:_SHORT] if record.state == "succeeded" else "failed")
+        _sync_tree(staged)
+        _replace_directory(staged, place)
+        if record.state == "succeeded":
+            shutil.rmtree(staged.with_name("failed"), ignore_errors=True)
+        return place
+
+    def point_latest(self, folder: str, fingerprint: str) -> None:
+        """Make `latest` of a task name the result of `fingerprint`."""
+        link = self.home(folder) / LATEST
+        target = fingerprint[:_SHORT]
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == target:
+                return
+        temporary = link.with_name(f".{LATEST}.{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        temporary.symlink_to(target, target_is_directory=True)
+        os.replace(temporary, link)
+
+    def save_run(self, record: RunRecord) -> Path:
+        """Write a run's record and return its path."""
+        self._runs.mkdir(parents=True, exist_ok=True)
+        path = self._runs / f"{record.run}.json"
+        write_atomically(path, record.model_dump_json(indent=1))
+        return path
+
+    def last_run(self) -> RunRecord | None:
+        """Return the newest run's record that can be read, or None."""
+        for path in sorted(self._runs.glob("*.json"), reverse=True):
+            with contextlib.suppress(OSError, ValidationError):
+                return RunRecord.model_validate_json(path.read_bytes())
+        return None
+
+
+def read_record(place: Path) -> TaskRecord | None:
+    """Return the record in a result's directory, or None where there is none that can be read."""
+    try:
+        return TaskRecord.model_validate_json((place / RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file at `path` by `text` as one step that survives a crash."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _size(path: Path) -> int | None:
+    """Return the bytes of a file, or of all files in a folder; None where there is nothing."""
+    try:
+        if path.is_dir():
+            return sum(child.stat().st_size for child in path.rglob("*") if child.is_file())
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _replace_directory(staged: Path, place: Path) -> None:
+    if place.exists():
+        old = place.with_name(f"{place.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(place, old)
+        os.rename(staged, place)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(staged, place)
+    descriptor = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

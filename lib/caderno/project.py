@@ -1,0 +1,84 @@
+"""Where things are: one `Project`, handed to whoever needs a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from caderno.errors import ProjectNotFound, UnknownName
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with params/, notebooks/, lib/ … at its top. `root` is absolute and resolved."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path) -> Project:
+        """Return the project that `start` lies in: the nearest folder upwards with params/*.yaml.
+
+        Raises ProjectNotFound where there is none.
+        """
+        start = start.resolve()
+        for folder in (start, *start.parents):
+            if any((folder / "params").glob("*.yaml")):
+                return cls(folder)
+        raise ProjectNotFound(
+            f"no project here: neither {start} nor a folder above it has a params/ folder with a pipeline (*.yaml)",
+            "change into a project's folder, or write params/<pipeline>.yaml",
+        )
+
+    @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params"
+
+    @property
+    def profiles(self) -> Path:
+        return self.params / "profiles"
+
+    @property
+    def lib(self) -> Path:
+        return self.root / "lib"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def state(self) -> Path:
+        """Locks, caches and the journals of running runs; nothing here outlives its use."""
+        return self.data / ".caderno"
+
+    def pipelines(self) -> dict[str, Path]:
+        """Return the pipeline files by name (the file's stem), sorted."""
+        return {path.stem: path for path in sorted(self.params.glob("*.yaml"))}
+
+    def pipeline_file(self, name: str) -> Path:
+        """Return the file of the pipeline `name`; raise UnknownName where there is none."""
+        known = self.pipelines()
+        if name not in known:
+            raise UnknownName("pipeline", name, known)
+        return known[name]
+
+    def profile_file(self, name: str) -> Path:
+        """Return the overlay of the profile `name`; raise UnknownName where there is none."""
+        known = {path.stem: path for path in sorted(self.profiles.glob("*.yaml"))}
+        if name not in known:
+            raise UnknownName("profile", name, known)
+        return known[name]
+
+    def relative(self, path: Path) -> str:
+        """Return `path` as it is written in messages and records: relative to the root, with slashes."""
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:
+            return path.as_posix()

@@ -1,0 +1,152 @@
+"""What a page shows of a notebook: its title and question, its summary, its cells, its contents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import TextLexer, get_lexer_by_name
+from pygments.util import ClassNotFound
+
+from caderno.report.outputs import render_outputs
+from caderno.report.prose import Heading, Headings, prose
+from caderno.report.text import count
+
+# papermill's own banners in a failed notebook: the page has a better one.
+_PAPERMILL_ERROR = "papermill-error-cell-tag"
+_NAMES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this task"}
+_PROSE_STARTS = re.compile(r"[\w\"'“*_`\[(]")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as the page shows it: `place` counts from 0 in the executed notebook, `number` is Jupyter's."""
+
+    kind: Literal["prose", "code", "raw"]
+    place: int
+    anchor: str
+    html: Markup  # the prose, or the highlighted code
+    number: int | None = None
+    name: str = ""  # what the folded code is called
+    outputs: tuple[Markup, ...] = ()
+    seconds: float | None = None
+    summary: bool = False
+    state: Literal["ran", "failed", "not run"] = "ran"
+
+
+@dataclass(frozen=True)
+class Story:
+    """A notebook, read: `question` and `summary` are empty where it has none."""
+
+    title: str
+    question: Markup
+    summary: Markup
+    cells: tuple[Cell, ...]
+    contents: tuple[Heading, ...]
+
+    def at(self, place: int | None) -> Cell | None:
+        """Return the cell at this place in the executed notebook."""
+        return next((cell for cell in self.cells if cell.place == place), None)
+
+
+def read(notebook: Mapping[str, Any], seconds: Mapping[int, float], failed: int | None) -> Story:
+    """Read an executed notebook for its page.
+
+    `seconds` says how long each code cell took, by its place from 0; `failed` is the place of the cell at which
+    the task ended, if it failed in one.
+    """
+    headings = Headings()
+    cells: list[Cell] = []
+    title, question, summary = "", Markup(""), Markup("")
+    lexer = _language(notebook)
+    for place, raw in enumerate(notebook["cells"]):
+        tags = raw.get("metadata", {}).get("tags", [])
+        if _PAPERMILL_ERROR in tags:
+            continue
+        anchor = _anchor(raw, place, tags)
+        if raw["cell_type"] == "markdown":
+            source = _source(raw)
+            if not title:
+                title, asked, source = opening(source)
+                question = prose(asked)
+            if html := prose(source, headings, raw.get("attachments")):
+                cells.append(Cell("prose", place, anchor, html))
+        elif raw["cell_type"] == "code" and (_source(raw).strip() or raw.get("outputs")):
+            cell = _code(raw, place, anchor, tags, lexer, headings)
+            cell = replace(cell, seconds=seconds.get(place), state=_state(raw, place, failed))
+            if cell.summary and cell.state == "ran":
+                summary += Markup("").join(_output(block) for block in cell.outputs)
+            cells.append(cell)
+        elif raw["cell_type"] == "raw" and _source(raw).strip():
+            cells.append(Cell("raw", place, anchor, Markup("<pre>{}</pre>").format(_source(raw)), name="Raw text"))
+    return Story(title, question, summary, tuple(cells), tuple(headings.found))
+
+
+def opening(markdown: str) -> tuple[str, str, str]:
+    """Split a notebook's first prose into its title, the paragraph that asks the question, and the rest."""
+    found = re.match(r"\s*#[ \t]+(.+?)[ \t#]*(?:\n|$)", markdown)
+    title, rest = (found[1], markdown[found.end() :]) if found else ("", markdown)
+    paragraph, _, after = rest.strip("\n").partition("\n\n")
+    if not _PROSE_STARTS.match(paragraph):
+        return title, "", rest
+    return title, paragraph, after
+
+
+def _code(raw: Mapping[str, Any], place: int, anchor: str, tags: Sequence[str], lexer: str, headings: Headings) -> Cell:
+    number = raw.get("execution_count")
+    section = f", in “{headings.found[-1].text}”" if headings.found else ""
+    source = _source(raw)
+    name = next((_NAMES[tag] for tag in tags if tag in _NAMES), "Code")
+    return Cell(
+        kind="code",
+        place=place,
+        anchor=anchor,
+        html=highlighted(source, lexer),
+        number=number if isinstance(number, int) else None,
+        name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
+        outputs=tuple(render_outputs(raw.get("outputs", []), f"Picture made by cell {number}{section}")),
+        summary="summary" in tags,
+    )
+
+
+def highlighted(source: str, lexer: str) -> Markup:
+    """Return code with its syntax marked by classes, for a lexer that Pygments knows by name."""
+    try:
+        known = get_lexer_by_name(lexer)
+    except ClassNotFound:
+        known = TextLexer()
+    html = highlight(source, known, HtmlFormatter(nowrap=True))
+    return Markup('<pre class="highlight" tabindex="0"><code>{}</code></pre>').format(Markup(html.rstrip("\n")))
+
+
+def _language(notebook: Mapping[str, Any]) -> str:
+    info = notebook.get("metadata", {}).get("language_info", {})
+    return str(info.get("pygments_lexer") or info.get("name") or "ipython3")
+
+
+def _state(raw: Mapping[str, Any], place: int, failed: int | None) -> Literal["ran", "failed", "not run"]:
+    if place == failed:
+        return "failed"
+    return "not run" if raw.get("execution_count") is None else "ran"
+
+
+def _anchor(raw: Mapping[str, Any], place: int, tags: Sequence[str]) -> str:
+    """Return the cell's permanent anchor: by its own id, which moves with it; the injected one is new each time."""
+    if "injected-parameters" in tags:
+        return "c-injected-parameters"
+    own = str(raw.get("id", ""))
+    return f"c-{own}" if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", own) else f"c-{place}"
+
+
+def _output(block: Markup) -> Markup:
+    return Markup('<div class="output">{}</div>').format(block)
+
+
+def _source(raw: Mapping[str, Any]) -> str:
+    source = raw["source"]
+    return "".join(source) if isinstance(source, list) else str(source)

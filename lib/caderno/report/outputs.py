@@ -1,0 +1,154 @@
+"""The outputs of one code cell, as safe HTML."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+from nbconvert.filters.ansi import ansi2html
+
+from caderno.report.prose import prose
+from caderno.report.safe import picture, safe_html
+from caderno.report.text import count, size
+
+# More lines or characters than this are folded: a reader wants the next sentence, not a log.
+FOLD_LINES, FOLD_CHARS = 24, 4_000
+# More than this is cut out of the middle: a page must open. The notebook beside it keeps everything.
+_LONGEST_TEXT = 200_000
+_LONGEST_HTML = 4_000_000
+
+_PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
+_INTERACTIVE = re.compile(
+    r"application/(?:vnd\.(?:plotly|vega|vegalite|bokehjs|holoviews|jupyter\.widget).*|javascript)"
+)
+# scikit-learn's diagram is its own style sheet; its text says the same.
+_STYLED_ONLY = ("sk-top-container", "sk-container-id")
+
+
+def render_outputs(outputs: Sequence[Mapping[str, Any]], alt: str) -> list[Markup]:
+    """Return one block of HTML for each output of a cell; `alt` describes its pictures in words."""
+    return [block for output in _merged(outputs) if (block := _one(output, alt))]
+
+
+def traceback_html(lines: str) -> Markup:
+    """Return IPython's traceback, colours and all, as a block of text."""
+    return Markup('<pre class="traceback" tabindex="0">{}</pre>').format(_ansi(lines))
+
+
+def _merged(outputs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Join neighbouring pieces of the same stream: how a kernel cuts them has no meaning."""
+    merged: list[dict[str, Any]] = []
+    for output in outputs:
+        same = merged and merged[-1]["output_type"] == "stream" and output["output_type"] == "stream"
+        if same and merged[-1].get("name") == output.get("name"):
+            merged[-1]["text"] = _joined(merged[-1]["text"]) + _joined(output["text"])
+        else:
+            merged.append(dict(output))
+    return merged
+
+
+def _one(output: Mapping[str, Any], alt: str) -> Markup | None:
+    match output["output_type"]:
+        case "stream":
+            errors = output.get("name") == "stderr"
+            return _text(_joined(output["text"]), "Messages (stderr)" if errors else "Printed text", errors)
+        case "error":
+            return _error(output)
+        case "display_data" | "execute_result":
+            return _rich(output.get("data", {}), output.get("metadata", {}), alt)
+    return None
+
+
+def _error(output: Mapping[str, Any]) -> Markup:
+    title = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
+    return Markup(
+        '<div class="error"><p class="error-title">{}</p><details><summary>Traceback</summary>{}</details></div>'
+    ).format(_ansi(title), traceback_html("\n".join(output.get("traceback", []))))
+
+
+def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
+    interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
+    if block := _picture(data, metadata, alt):
+        return block
+    if interactive is None and "text/html" in data and (block := _html(_joined(data["text/html"]))):
+        return block
+    if "text/markdown" in data:
+        return Markup('<div class="prose">{}</div>').format(prose(_joined(data["text/markdown"])))
+    plain = _plain(data)
+    if interactive or "text/html" in data and not plain:
+        return _note("An interactive output, left out: reports run no scripts.") + plain
+    return plain or _note(f"An output of kind {', '.join(data) or 'unknown'}, left out: a report cannot show it.")
+
+
+def _plain(data: Mapping[str, Any]) -> Markup:
+    if "text/latex" in data:
+        return Markup('<pre class="math">{}</pre>').format(_joined(data["text/latex"]).strip())
+    if "application/json" in data:
+        return _text(json.dumps(data["application/json"], indent=2, ensure_ascii=False), "JSON")
+    return _text(_joined(data.get("text/plain", "")), "Text")
+
+
+def _picture(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
+    for kind in _PICTURES:
+        if kind in data:
+            sides = metadata.get(kind)
+            sides = sides if isinstance(sides, Mapping) else metadata
+            if img := picture(kind, _joined(data[kind]), alt, sides.get("width"), sides.get("height")):
+                return Markup('<figure class="plate">{}</figure>').format(img)
+    return None
+
+
+def _html(html: str) -> Markup | None:
+    """Return the output's HTML, or None where nothing of it can be seen without its scripts and styles."""
+    if len(html) > _LONGEST_HTML or any(mark in html for mark in _STYLED_ONLY):
+        return None
+    safe = safe_html(html)
+    if "<img" not in safe and not safe.striptags():
+        return None
+    return Markup('<div class="html scroll" tabindex="0" role="group" aria-label="Output">{}</div>').format(safe)
+
+
+def _text(text: str, name: str, errors: bool = False) -> Markup:
+    """Return text as it was printed: folded where it is long, cut where it is endless."""
+    text = _settled(text).strip("\n")
+    if not text.strip():
+        return Markup("")
+    lines = text.count("\n") + 1
+    weight = len(text.encode("utf-8", "replace"))
+    shown = text
+    if len(text) > _LONGEST_TEXT:
+        half = _LONGEST_TEXT // 2
+        left_out = size(weight - len((text[:half] + text[-half:]).encode("utf-8", "replace")))
+        shown = f"{text[:half]}\n\n  … {left_out} left out here; notebook.ipynb has all of it …\n\n{text[-half:]}"
+    kind = "stream errors" if errors else "stream"
+    block = Markup('<pre class="{}" tabindex="0">{}</pre>').format(kind, _ansi(shown))
+    if errors:
+        block = Markup('<p class="stream-name">{}</p>{}').format(name, block)
+    if lines <= FOLD_LINES and len(text) <= FOLD_CHARS:
+        return block
+    return Markup('<details class="long"><summary>{}: {}, {}</summary>{}</details>').format(
+        name, count(lines, "line"), size(weight), block
+    )
+
+
+def _settled(text: str) -> str:
+    """Return what a terminal would show in the end: a progress bar writes its line over and over."""
+    if "\r" not in text:
+        return text
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)
+
+
+def _ansi(text: str) -> Markup:
+    return Markup(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
+
+
+def _note(text: str) -> Markup:
+    return Markup('<p class="note">{}</p>').format(text)
+
+
+def _joined(text: Any) -> str:
+    return "".join(text) if isinstance(text, list) else str(text)

@@ -1,0 +1,56 @@
+"""The page of one task."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from caderno.plan.records import TaskRecord
+from caderno.report import text
+from caderno.report.frame import render
+from caderno.report.notebook import highlighted, read
+from caderno.report.outputs import traceback_html
+
+NOTICEABLE = 0.5  # seconds; what is faster is not worth a reader's eye
+
+
+def task_page(record: TaskRecord, notebook: Mapping[str, Any]) -> str:
+    """Return the task's page: the bottom line first, then the notebook, then what made it."""
+    failure = record.failure
+    story = read(
+        notebook,
+        {cell.index: cell.seconds for cell in record.cells},
+        failure.cell if failure else None,
+    )
+    return render(
+        "task.html.j2",
+        record=record,
+        story=story,
+        noticeable=NOTICEABLE,
+        metrics=dict(zip(record.metrics, map(text.number, record.metrics.values()), strict=True)),
+        failed_cell=story.at(failure.cell) if failure else None,
+        failed_source=highlighted(failure.source, "ipython3") if failure and failure.source else "",
+        traceback=traceback_html(failure.traceback) if failure and failure.traceback else "",
+        run_again=f"caderno run {shlex.quote(record.task)}",
+        command=command(record),
+    )
+
+
+def command(record: TaskRecord) -> str:
+    """Return the shell command that executes the task anew with the parameters that it had.
+
+    Values that the notebook does not set itself are spelled out, so that a later edit of the pipeline file or
+    another profile changes nothing; those of the matrix stand in the task's name already.
+    """
+    name, _, member = record.task.partition("[")
+    matrix = set(re.findall(r"(\w+)=", member))
+    words = ["caderno", "run", record.task, "--pipeline", record.pipeline]
+    for parameter in record.overridden:
+        if parameter in record.params and parameter not in matrix:
+            value = record.params[parameter]
+            spelled = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            words += ["-p", f"{name}.{parameter}={text.masked(spelled)}"]
+    return shlex.join(words)

@@ -1,0 +1,124 @@
+"""The folder that people open: the run at a glance, and a page for each of its tasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from pydantic import ValidationError
+
+from caderno.plan.records import RunRecord, RunTask, TaskRecord
+from caderno.report.dag import HEIGHT, WIDTH, Node, draw, fold, layers, tally
+from caderno.report.disk import link, write
+from caderno.report.frame import render
+from caderno.report.text import file_name, numbers, page_name
+
+_KEY_METRICS = 3
+# Comments do not pass `safe_html` and text is escaped: what stands between the two is the page's own summary.
+_SUMMARY = re.compile(r"<!-- summary -->(.*?)<!-- /summary -->", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task of the run as the index shows it: `href` is empty where it has no page."""
+
+    task: RunTask
+    record: TaskRecord | None
+    href: str
+    summary: Markup
+
+
+@dataclass(frozen=True)
+class Table:
+    """The metrics of a matrix side by side: a line of numbers, as text, for each of its tasks."""
+
+    node: Node
+    columns: tuple[str, ...]
+    lines: tuple[tuple[Row, tuple[str, ...]], ...]
+
+
+def write_site(root: Path, reports: Path, run: RunRecord) -> Path:
+    """Write `reports`/index.html for this run, with the page of each of its tasks; return the index.
+
+    `root` is the project's root, which the folders in `run` are relative to. Pages are hard links to those in the
+    results where the file system can. Everything in `reports` is relative, so that it can be zipped and mailed.
+    """
+    rows = {task.task: _row(root, reports, run.pipeline, task) for task in run.tasks}
+    index = reports / "index.html"
+    write(index, index_page(run, rows))
+    return index
+
+
+def index_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
+    """Return the run at a glance as one self-contained HTML document. `rows` are by task."""
+    nodes = fold(run.tasks)
+    return render(
+        "index.html.j2",
+        run=run,
+        counts=tally(run.tasks),
+        failures=[row for row in rows.values() if row.task.state in ("failed", "killed")],
+        conclusions=_conclusions(nodes, rows),
+        nodes=nodes,
+        drawing=draw(nodes) if len(nodes) > 1 else None,
+        width=WIDTH,
+        height=HEIGHT,
+        hrefs={node.name: _node_href(node, rows) for node in nodes},
+        rows=rows,
+        longest=max((task.seconds for task in run.tasks), default=0.0),
+        key_metrics={name: _key_metrics(row.record) for name, row in rows.items()},
+        tables=[table for node in nodes if (table := _table(node, rows))],
+    )
+
+
+def _row(root: Path, reports: Path, pipeline: str, task: RunTask) -> Row:
+    if task.folder is None:
+        return Row(task, None, "", Markup(""))
+    folder = root / task.folder
+    page, target = folder / "report.html", reports / file_name(pipeline) / page_name(task.task)
+    if not page.is_file():
+        return Row(task, _record(folder), "", Markup(""))
+    link(page, target)
+    found = _SUMMARY.search(page.read_text(encoding="utf-8", errors="replace"))
+    href = target.relative_to(reports).as_posix()
+    return Row(task, _record(folder), href, Markup(found[1].strip() if found else ""))
+
+
+def _record(folder: Path) -> TaskRecord | None:
+    """Return a task's record, or None where it cannot be read: the index is written whatever happened."""
+    try:
+        return TaskRecord.model_validate_json((folder / "task.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _conclusions(nodes: Sequence[Node], rows: Mapping[str, Row]) -> list[Row]:
+    """Return the tasks that nothing else uses, the end of the longest way through the pipeline first."""
+    used = {up for node in nodes for up in node.upstream}
+    depth = layers({node.name: node.upstream for node in nodes})
+    leaves = sorted((node for node in nodes if node.name not in used), key=lambda node: -depth[node.name])
+    return [rows[task.task] for node in leaves for task in node.tasks]
+
+
+def _node_href(node: Node, rows: Mapping[str, Row]) -> str:
+    """A single task leads to its page, a matrix to its lines in the table of tasks."""
+    if len(node.tasks) == 1 and (href := rows[node.tasks[0].task].href):
+        return href
+    return f"#tasks-{file_name(node.name)}"
+
+
+def _key_metrics(record: TaskRecord | None) -> dict[str, str]:
+    metrics = list((record.metrics if record else {}).items())[:_KEY_METRICS]
+    return {name: numbers([value])[0] for name, value in metrics}
+
+
+def _table(node: Node, rows: Mapping[str, Row]) -> Table | None:
+    members = [rows[task.task] for task in node.tasks]
+    metrics = [row.record.metrics if row.record else {} for row in members]
+    columns = tuple(dict.fromkeys(name for measured in metrics for name in measured))
+    if len(members) < 2 or not columns:
+        return None
+    texts = [numbers([measured.get(name) for measured in metrics]) for name in columns]
+    return Table(node, columns, tuple(zip(members, zip(*texts, strict=True), strict=True)))

@@ -1,0 +1,1 @@
+"""Executing plans: scheduler, papermill, kernels, MLflow tracking, progress."""

@@ -1,0 +1,229 @@
+"""Executing one notebook by papermill, and telling the truth about what happened.
+
+Papermill's own record says `completed` for cells that never ran after a crash, and takes `sys.exit(0)` for
+success. Here a notebook succeeded only if nothing was raised and every code cell ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import NoSuchKernel
+from nbclient.exceptions import DeadKernelError
+from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+from papermill.execute import execute_notebook, remove_error_markers
+from papermill.log import logger as papermill_logger
+
+from caderno.plan.records import Cell, Failure
+from caderno.run.kernels import KernelControl, TaskKernelManager
+
+SAVE_EVERY = 10.0  # seconds between saves of the partial notebook: each writes the whole of it
+_ENGINE = "caderno"
+INJECTED = "injected-parameters"
+
+
+@dataclass
+class Execution:
+    """What one execution did: filled in as it goes, true also when it is cut short.
+
+    `cells` are the code cells that ran to their end, `running` the place of the one that did not.
+    """
+
+    notebook: Any = None
+    cells: list[Cell] = field(default_factory=list)
+    running: int | None = None
+    failure: Failure | None = None
+
+
+def execute(
+    raw: str,
+    parameters: Mapping[str, Any],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    partial: Path,
+    control: KernelControl,
+    timeout: float | None = None,
+    on_cell: Callable[[int, float], None] = lambda count, seconds: None,
+) -> Execution:
+    """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
+
+    `folder` is the kernel's working directory, `environment` its whole environment; the notebook is saved
+    to `partial` as it grows. `timeout` in seconds is enforced from outside. `on_cell(count, seconds)` is
+    called after each code cell.
+    """
+    papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
+    execution = Execution()
+    sockets = Path(tempfile.mkdtemp(prefix="caderno-"))  # short: a socket's path has at most 107 bytes
+    watchdog = threading.Timer(timeout, control.stop, ["timeout"]) if timeout else None
+    if watchdog:
+        watchdog.daemon = True
+        watchdog.start()
+    try:
+        execute_notebook(
+            nbformat.reads(raw, as_version=4),
+            None,
+            parameters=dict(parameters),
+            engine_name=_ENGINE,
+            progress_bar=False,
+            execution=execution,
+            partial=partial,
+            on_cell=on_cell,
+            kernel_manager_class=TaskKernelManager.for_task(control, environment, folder, sockets),
+        )
+        execution.failure = _unfinished(execution)
+    except PapermillExecutionError as error:
+        execution.notebook = remove_error_markers(execution.notebook)
+        execution.failure = _failure(execution, error.ename, error.evalue, "\n".join(error.traceback))
+    except DeadKernelError:
+        execution.failure = _failure(execution, "dead kernel", _death(sockets / "kernel.log"))
+    except NoSuchKernel as error:
+        execution.failure = _failure(execution, "no such kernel", f"{error.name!r}; see: jupyter kernelspec list")
+    except RuntimeError as error:  # nbclient's and jupyter_client's for a kernel that does not start or answer
+        execution.failure = _failure(execution, "kernel trouble", f"{error}\n{_death(sockets / 'kernel.log')}")
+    finally:
+        if watchdog:
+            watchdog.cancel()
+        control.ended()
+        shutil.rmtree(sockets, ignore_errors=True)
+    if control.reason:
+        seconds = f" after {timeout:g} s" if control.reason == "timeout" and timeout else ""
+        before = execution.failure
+        trace = before.traceback if before else ""
+        execution.failure = _failure(execution, control.reason, f"stopped{seconds}", trace)
+    return execution
+
+
+def _failure(execution: Execution, kind: str, message: str, traceback: str = "") -> Failure:
+    index = execution.running
+    source = execution.notebook.cells[index].source if execution.notebook and index is not None else ""
+    return Failure(kind=_plain(kind), message=_plain(message), cell=index, source=source, traceback=_plain(traceback))
+
+
+def _plain(text: str) -> str:
+    """Return `text` without lone surrogates, which no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _unfinished(execution: Execution) -> Failure | None:
+    """Return the failure of a notebook that stopped without an error before its last code cell."""
+    ran = {cell.index for cell in execution.cells}
+    for index, cell in enumerate(execution.notebook.cells):
+        if _is_run(cell) and index not in ran:
+            execution.running = index if execution.running is None else execution.running
+            return _failure(execution, "SystemExit", "the notebook ended itself before its last cell")
+    return None
+
+
+def _is_run(cell: Any) -> bool:
+    """Whether nbclient executes this cell."""
+    skipped = "skip-execution" in cell.metadata.get("tags", [])
+    return cell.cell_type == "code" and bool(cell.source.strip()) and not skipped
+
+
+def _death(log: Path) -> str:
+    """Return what is known of a kernel's death: the end of what its process wrote."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = log.read_text(errors="replace").strip()
+    tail = "\n".join(text.splitlines()[-20:])
+    return "the kernel's process ended" + (f"; its last words:\n{tail}" if tail else "")
+
+
+class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types
+    """Papermill's bookkeeping of cells, made true: what did not run stays pending, what died is failed."""
+
+    def __init__(self, nb: Any, execution: Execution, partial: Path, on_cell: Callable[[int, float], None]) -> None:
+        super().__init__(nb, output_path=None, progress_bar=False)
+        execution.notebook = nb
+        for cell in nb.cells:
+            if INJECTED in cell.metadata.get("tags", []):
+                cell.id = INJECTED  # papermill gives it a new one each time
+        self._execution = execution
+        self._partial = partial
+        self._on_cell = on_cell
+        self._saved = time.monotonic()
+        self._began = 0.0
+
+    def save(self, **kwargs: Any) -> None:
+        if time.monotonic() - self._saved >= SAVE_EVERY:
+            write_notebook(self.nb, self._partial)
+            self._saved = time.monotonic()
+
+    def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        if _is_run(cell):
+            self._execution.running = cell_index
+        self._began = time.monotonic()
+        super().cell_start(cell, cell_index, **kwargs)
+
+    def cell_complete(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
+        seconds = time.monotonic() - self._began
+        if sys.exc_info()[0] is not None:  # called from papermill's `finally`: the kernel died
+            self.cell_exception(cell, cell_index)
+        failed = cell.metadata.papermill["status"] == self.FAILED
+        if not failed and _is_run(cell) and cell_index is not None:
+            self._execution.running = None
+            self._execution.cells.append(Cell(index=cell_index, seconds=round(seconds, 4)))
+            self._on_cell(len(self._execution.cells), seconds)
+        super().cell_complete(cell, cell_index, **kwargs)
+
+    def notebook_complete(self, **kwargs: Any) -> None:
+        """Close the record; unlike papermill's own, leave cells that never ran pending."""
+        self.end_time = self.now()
+        self.nb.metadata.papermill["end_time"] = self.end_time.isoformat()
+        self.nb.metadata.papermill["duration"] = (self.end_time - self.start_time).total_seconds()
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+    """Papermill's nbclient engine with our bookkeeping."""
+
+    @classmethod
+    def execute_notebook(
+        cls,
+        nb: Any,
+        kernel_name: str,
+        *,
+        execution: Execution,
+        partial: Path,
+        on_cell: Callable[[int, float], None],
+        kernel_manager_class: type[TaskKernelManager],
+        start_timeout: int = 60,
+        **kwargs: Any,
+    ) -> Any:
+        manager = _Manager(nb, execution, partial, on_cell)
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(
+                manager, kernel_name, start_timeout=start_timeout, kernel_manager_class=kernel_manager_class
+            )
+        finally:
+            manager.notebook_complete()
+        return manager.nb
+
+
+papermill_engines.register(_ENGINE, _Engine)
+
+
+def write_notebook(notebook: Any, path: Path) -> None:
+    """Write a notebook as JSON text; lone surrogates in outputs are replaced."""
+    path.write_bytes(nbformat.writes(notebook).encode("utf-8", "replace"))
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal: "SIGKILL"."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"

@@ -1,0 +1,79 @@
+"""Which MLflow runs are open, kept where a killed engine can't take it along.
+
+Each engine holds the kernel's lock on its own journal; a journal that can be locked belongs to a dead one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from caderno.plan.store import read_record
+from caderno.project import Project
+
+
+class Journal:
+    """The open MLflow runs of this engine: run id -> the directory where its result will stand ("" for a run)."""
+
+    def __init__(self, project: Project, run: str, tracking_uri: str) -> None:
+        folder = _folder(project)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{run}.json"
+        self._file = self._path.open("w+", encoding="utf-8")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._uri = tracking_uri
+        self._open: dict[str, str] = {}
+        self._write()
+
+    def opened(self, run_id: str, place: Path | None = None) -> None:
+        self._open[run_id] = str(place or "")
+        self._write()
+
+    def closed(self, run_id: str) -> None:
+        self._open.pop(run_id, None)
+        self._write()
+
+    def still_open(self) -> list[str]:
+        return list(self._open)
+
+    def end(self) -> None:
+        """Remove the journal, unless runs are still open."""
+        if not self._open:
+            self._path.unlink(missing_ok=True)
+        self._file.close()
+
+    def _write(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        json.dump({"uri": self._uri, "open": self._open}, self._file)
+        self._file.flush()
+
+
+def _folder(project: Project) -> Path:
+    return project.state / "runs"
+
+
+def orphans(project: Project) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (tracking URI, {MLflow run id: how it ended}) of each dead engine; its journal goes when this goes on."""
+    for path in sorted(_folder(project).glob("*.json")):
+        with contextlib.suppress(OSError), path.open("r+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            try:
+                content = json.load(file)
+            except ValueError:
+                content = {"uri": "", "open": {}}
+            yield content["uri"], {run: _ending(run, place) for run, place in content["open"].items()}
+            path.unlink(missing_ok=True)
+
+
+def _ending(run_id: str, place: str) -> str:
+    """A task whose result was committed had finished, only its engine could not say so."""
+    record = read_record(Path(place)) if place else None
+    done = record is not None and record.tracking is not None and record.tracking.run_id == run_id
+    return "FINISHED" if done else "KILLED"

@@ -1,0 +1,29 @@
+"""What a kernel's process runs: ipykernel, bound to the life of the engine.
+
+Linux sends SIGKILL to this process when the thread that started it ends, so a kernel never outlives an
+engine that was killed, not even one that is busy in native code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def _die_with_parent() -> None:
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # the parent was gone before we asked
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    _die_with_parent()
+    from ipykernel import kernelapp
+
+    kernelapp.launch_new_instance()

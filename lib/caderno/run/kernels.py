@@ -1,0 +1,107 @@
+"""Kernels of tasks: how one is started, and how its whole process group is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+
+GRACE = 10.0  # seconds between the request to stop and the kill
+
+
+class KernelControl:
+    """The running kernel of one task, as seen from the other threads: `stop` ends it, whatever it does.
+
+    `reason` says why it was stopped, and is None as long as it was not.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._pid: int | None = None
+        self._lock = threading.Lock()
+        self._killer: threading.Timer | None = None
+
+    def started(self, pid: int) -> None:
+        with self._lock:
+            self._pid = pid
+            stopped = self.reason is not None
+        if stopped:
+            self.kill()
+
+    def stop(self, reason: str, grace: float = GRACE) -> None:
+        """Interrupt the running cell; kill the kernel's group if it is still there after `grace` seconds."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+            if self._killer is None:
+                self._killer = threading.Timer(grace, self.kill)
+                self._killer.daemon = True
+                self._killer.start()
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def ended(self) -> None:
+        """End what the kernel left behind in its group, and forget it."""
+        self.kill()
+        with self._lock:
+            self._pid = None
+            if self._killer:
+                self._killer.cancel()
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self._pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)
+
+
+class TaskKernelManager(AsyncKernelManager):
+    """Starts a kernel for one task. Subclassed per task, since nbclient makes its manager from a class.
+
+    Its sockets are files in a private folder: TCP ports collide when kernels start in parallel. What the
+    kernel's process writes past IPython goes to a log, not into the terminal.
+    """
+
+    control: KernelControl
+    environment: Mapping[str, str]
+    folder: Path
+    sockets: Path
+
+    @classmethod
+    def for_task(
+        cls, control: KernelControl, environment: Mapping[str, str], folder: Path, sockets: Path
+    ) -> type[TaskKernelManager]:
+        attributes = {"control": control, "environment": environment, "folder": folder, "sockets": sockets}
+        return type("TaskKernelManager", (cls,), attributes)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if os.name == "posix":
+            self.transport = "ipc"
+            self.connection_file = str(self.sockets / "kernel.json")
+            self.ip = str(self.sockets / "kernel-ipc")
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        """Return the kernel's command; a kernel of our own interpreter is bound to the engine's life."""
+        command = super().format_kernel_cmd(extra_arguments)
+        if command[1:3] == ["-m", "ipykernel_launcher"] and command[0] == sys.executable:
+            command[2] = "caderno.run.kernel"
+        return command
+
+    async def _async_start_kernel(self, **kwargs: Any) -> None:
+        with (self.sockets / "kernel.log").open("ab") as log:
+            await super()._async_start_kernel(
+                **kwargs | {"env": dict(self.environment), "cwd": str(self.folder), "stdout": log, "stderr": log}
+            )
+        self.control.started(self.provisioner.pid)  # type: ignore[union-attr]  # set by the start
+
+    start_kernel = _async_start_kernel  # type: ignore[assignment]

@@ -1,0 +1,128 @@
+"""Plans, runs and records on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from caderno.errors import CadernoError
+from caderno.plan.planner import Plan, Planner
+from caderno.plan.records import RunRecord, TaskRecord
+from caderno.run.progress import duration
+from caderno.spec import Task
+
+_STYLES = {
+    "cached": "dim green",
+    "run": "cyan",
+    "wait": "yellow",
+    "succeeded": "green",
+    "failed": "bold red",
+    "killed": "bold red",
+    "skipped": "yellow",
+}
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def show_plan(plan: Plan) -> None:
+    """Print each task with what a run would do, and why."""
+    table = _table("", "task", "why")
+    for planned in plan.tasks:
+        table.add_row(f"[{_STYLES[planned.state]}]{planned.state}[/]", escape(planned.task.id), escape(planned.why))
+    counts = Counter(planned.state for planned in plan.tasks)
+    console = _console()
+    console.print(table)
+    waiting = f", {counts['wait']} wait for them" if counts["wait"] else ""
+    console.print(f"{counts['run']} to run{waiting}, {counts['cached']} cached")
+
+
+def show_run(record: RunRecord) -> None:
+    """Print how a run went."""
+    console = _console()
+    profile = f", profile {record.profile}" if record.profile else ""
+    console.print(
+        f"[bold]{escape(record.pipeline)}[/]{profile}: [{_STYLES[record.state]}]{record.state}[/] "
+        f"in {duration(record.seconds)}, {record.started.astimezone():%Y-%m-%d %H:%M:%S}, by {escape(record.user)}"
+    )
+    table = _table("", "task", "time", "why")
+    for task in record.tasks:
+        seconds = duration(task.seconds) if task.state not in ("cached", "skipped") else ""
+        table.add_row(f"[{_STYLES[task.state]}]{task.state}[/]", escape(task.task), seconds, escape(task.why))
+    console.print(table)
+
+
+def show_record(record: TaskRecord, place: str) -> None:
+    """Print what is known of one execution of a task."""
+    console = _console()
+    console.print(
+        f"[bold]{escape(record.task)}[/] [{_STYLES[record.state]}]{record.state}[/] in {duration(record.seconds)}, "
+        f"{record.started.astimezone():%Y-%m-%d %H:%M:%S}, by {escape(record.user)} on {escape(record.host)}"
+    )
+    table = _table("", "", "")
+    for kind, name, text in _facts(record, place):
+        table.add_row(f"[dim]{kind}[/]", escape(name), escape(text))
+    table.show_header = False
+    console.print(table)
+    if record.failure:
+        cell = f" in cell {record.failure.cell + 1}" if record.failure.cell is not None else ""
+        console.print(f"[bold red]{escape(record.failure.kind)}[/]{cell}: {escape(record.failure.message)}")
+
+
+def _facts(record: TaskRecord, place: str) -> list[tuple[str, str, str]]:
+    facts = [("notebook", record.notebook, ""), ("result", place, ""), ("fingerprint", record.fingerprint, "")]
+    for name, value in record.params.items():
+        facts.append(("parameter", name, f"{value}{'' if name in record.overridden else '  (default)'}"))
+    for name, items in record.inputs.items():
+        facts += [("input", name, f"{item.source}  {(item.digest or 'not seen')[:12]}") for item in items]
+    for name, output in record.outputs.items():
+        facts.append(("output", name, f"{output.path}  {output.digest[:12]}  {output.size:,} bytes"))
+    facts += [("metric", name, f"{value:.6g}") for name, value in sorted(record.metrics.items())]
+    facts += [("module", name, digest[:12]) for name, digest in record.code.modules.items()]
+    facts += [("package", name, version) for name, version in record.code.packages.items()]
+    if record.git:
+        facts.append(("git", record.git.commit[:12], "with uncommitted changes" if record.git.dirty else ""))
+    if record.tracking:
+        facts.append(("MLflow run", record.tracking.run_id, record.tracking.url or record.tracking.tracking_uri))
+    return facts
+
+
+def papermill_command(planner: Planner, task: Task) -> str:
+    """Return the shell command by which papermill alone executes `task`, from the project's root.
+
+    Its outputs go to data/papermill/, since nothing but a run may write a result. Raises CadernoError where an
+    input is not there yet.
+    """
+    from caderno.run.tracking import environment
+    from caderno.run.worker import parameters
+
+    plan = planner.plan([task.id])
+    planned = plan.tasks[-1]
+    if planned.resolved is None:
+        raise CadernoError(f"the inputs of {task.id} are not there yet: {planned.why}", f"run: caderno run {task.id}")
+    target = Path("data/papermill", task.folder)
+    injected = parameters(planner, task, planned.resolved, planner.project.root / target)
+    injected = {name: value for name, value in injected.items() if name in task.notebook.parameters}
+    given = yaml.safe_dump(injected, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True).strip()
+    relative = planner.project.relative
+    variables = {"PYTHONPATH": str(planner.project.lib), **environment(planner.project)}
+    words = [
+        *("env", *(f"{name}={value}" for name, value in variables.items())),
+        *("papermill", task.notebook.name, f"{target}/notebook.ipynb"),
+        *("--cwd", relative(task.notebook.path.parent), "--kernel", task.notebook.kernel, "-y", given),
+    ]
+    return f"cd {shlex.quote(str(planner.project.root))} && mkdir -p {shlex.quote(str(target))} && {shlex.join(words)}"

@@ -1,0 +1,42 @@
+"""Who runs, where, from which commit."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import subprocess
+from pathlib import Path
+
+from caderno.plan.records import Git
+
+
+def git_state(root: Path) -> Git | None:
+    """Return the commit that `root` stands at, or None where it is no git checkout with a commit."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")
+    return Git(commit=commit, branch=branch or None, dirty=bool(_git(root, "status", "--porcelain")))
+
+
+def user_name(root: Path) -> str:
+    """Return the name in git's configuration, else the login name."""
+    name = _git(root, "config", "user.name")
+    if name:
+        return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
+
+
+def host_name() -> str:
+    return platform.node() or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

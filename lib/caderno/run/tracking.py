@@ -1,0 +1,230 @@
+"""Runs in MLflow: one for each run of a pipeline, a child for each task that ran.
+
+The engine owns these runs: it opens them, hands their ids to the kernels, and alone decides how they end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from caderno.errors import TrackingError
+from caderno.plan.records import Git, TrackingRun
+from caderno.project import Project
+from caderno.run.context import TASK_RUN, TASK_RUN_TAG
+
+_BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
+_LONGEST = 6000  # characters of a parameter's value
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds; with MLflow's own 120 and 7 retries a dead server hangs for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def tracking_uri(project: Project) -> str:
+    """Return MLFLOW_TRACKING_URI, else the project's own SQLite store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.root / 'mlflow.db'}"
+
+
+def environment(project: Project) -> dict[str, str]:
+    """Return the variables that make MLflow in a kernel, or by hand, use the project's store."""
+    return {name: os.environ.get(name, value) for name, value in _DEFAULTS.items()} | {
+        "MLFLOW_TRACKING_URI": tracking_uri(project)
+    }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that a task's run logged: MLflow's URI for it, and where its files are."""
+
+    uri: str
+    location: str
+
+
+class Tracking:
+    """The MLflow store of a project, and the pipeline's experiment in it."""
+
+    def __init__(self, project: Project, pipeline: str) -> None:
+        """Open the store, creating it once under a lock. Raises TrackingError where it can't be reached."""
+        self.uri = tracking_uri(project)
+        for name, value in _DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        import mlflow  # 2–3 CPU seconds: only where something runs
+        from mlflow.exceptions import MlflowException
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        with self._creating(project), self._guarded(MlflowException):
+            self.client = mlflow.MlflowClient(tracking_uri=self.uri)
+            self.experiment = self._experiment(project, pipeline)
+
+    @contextmanager
+    def _creating(self, project: Project) -> Iterator[None]:
+        """Processes that meet a fresh SQLite store together break it: one at a time, then in WAL mode."""
+        if not self.uri.startswith("sqlite:///"):
+            yield
+            return
+        project.state.mkdir(parents=True, exist_ok=True)
+        path = Path(self.uri.removeprefix("sqlite:///"))
+        with (project.state / "mlflow.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fresh = not path.exists()
+            yield
+            if fresh and path.exists():
+                with sqlite3.connect(path) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+
+    @contextmanager
+    def _guarded(self, mlflow_error: type[Exception]) -> Iterator[None]:
+        try:
+            yield
+        except (mlflow_error, OSError) as error:
+            first = str(error).splitlines()[0]
+            hint = "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
+            raise TrackingError(f"MLflow at {masked(self.uri)} can't be used: {first[:300]}", hint) from None
+
+    def _experiment(self, project: Project, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                hint = f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+                raise TrackingError(f"MLflow's experiment {name!r} is deleted", hint)
+            return str(found.experiment_id)
+        local = self.uri.startswith("sqlite:")
+        location = (project.root / "mlartifacts" / name).as_uri() if local else None
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+    def start(self, name: str, tags: Mapping[str, str], parent: TrackingRun | None = None) -> TrackingRun:
+        """Open a run, the child of `parent` if one is given, and return it."""
+        known = {"mlflow.source.type": "LOCAL", **tags}
+        if parent:
+            known["mlflow.parentRunId"] = parent.run_id
+        run_id = self.client.create_run(self.experiment, tags=known, run_name=name).info.run_id
+        return TrackingRun(
+            tracking_uri=masked(self.uri),
+            experiment_id=self.experiment,
+            run_id=run_id,
+            url=f"{self.uri.rstrip('/')}/#/experiments/{self.experiment}/runs/{run_id}"
+            if self.uri.startswith("http")
+            else None,
+        )
+
+    def kernel_environment(self, run: TrackingRun) -> dict[str, str]:
+        """Return the variables by which plain MLflow in a kernel joins `run`."""
+        return {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "MLFLOW_EXPERIMENT_ID": self.experiment,
+            "MLFLOW_RUN_ID": run.run_id,
+            TASK_RUN: run.run_id,
+        }
+
+    def metrics(self, run: TrackingRun) -> dict[str, float]:
+        """Return the last value of each metric that the notebook logged."""
+        return dict(self.client.get_run(run.run_id).data.metrics)
+
+    def models(self, run: TrackingRun) -> dict[str, Model]:
+        """Return the models that the notebook logged to `run`, by name; of equal names the last one."""
+        found = self.client.search_logged_models(
+            experiment_ids=[run.experiment_id],
+            filter_string=f"source_run_id = '{run.run_id}'",
+            order_by=[{"field_name": "creation_timestamp", "ascending": True}],
+        )
+        return {model.name: Model(model.model_uri, model.artifact_location) for model in found}
+
+    def fetch(self, model: Model, target: Path) -> None:
+        """Put the model's files at `target`: as links where the artifact store is on this disk, else as copies."""
+        parts = urlsplit(model.location)
+        if parts.scheme in ("", "file"):
+            source = Path(url2pathname(parts.path) if parts.scheme else model.location)
+            shutil.copytree(source, target, copy_function=link_or_copy)
+            return
+        import mlflow
+
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=model.uri, dst_path=str(target), tracking_uri=self.uri
+        )
+
+    def log_task(self, run: TrackingRun, parameters: Mapping[str, Any], tags: Mapping[str, str], place: Path) -> None:
+        """Log to a task's run what the engine knows of it.
+
+        Parameters that the notebook logged itself stand as they are: MLflow admits no second value.
+        """
+        from mlflow.entities import Param, RunTag
+
+        logged = self.client.get_run(run.run_id).data.params
+        params = [Param(name, str(value)[:_LONGEST]) for name, value in parameters.items() if name not in logged]
+        every = [RunTag(name, value) for name, value in tags.items()]
+        for start in range(0, max(len(params), len(every)), _BATCH):
+            cut = slice(start, start + _BATCH)
+            self.client.log_batch(run.run_id, params=params[cut], tags=every[cut])
+        for file in ("notebook.ipynb", "report.html", "task.json"):
+            self.client.log_artifact(run.run_id, str(place / file))
+
+    def log_run(self, run: TrackingRun, tags: Mapping[str, str], record: Path, note: str) -> None:
+        """Log to the parent run how the whole went: the record as an artifact, the note as its description."""
+        from mlflow.entities import RunTag
+
+        every = [RunTag(name, value) for name, value in {**tags, "mlflow.note.content": note}.items()]
+        for start in range(0, len(every), _BATCH):
+            self.client.log_batch(run.run_id, tags=every[start : start + _BATCH])
+        self.client.log_artifact(run.run_id, str(record))
+
+    def finish(self, run_id: str, status: str) -> None:
+        """End a run with FINISHED, FAILED or KILLED, and with it what a notebook left open beside it."""
+        self.client.set_terminated(run_id, status, end_time=int(time.time() * 1000))
+        left_open = self.client.search_runs(
+            [self.experiment], f"tags.`{TASK_RUN_TAG}` = '{run_id}' and attributes.status = 'RUNNING'"
+        )
+        for run in left_open:
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def close_orphan(self, run_id: str, status: str) -> None:
+        """End a run whose owner is gone, unless it has ended, or is not in this store any more."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            running = self.client.get_run(run_id).info.status == "RUNNING"
+        except MlflowException:
+            return
+        if running:
+            self.finish(run_id, status)
+
+
+def source_tags(git: Git | None, user: str) -> dict[str, str]:
+    """Return MLflow's own tags for who runs which commit, and ours for whether it was dirty."""
+    tags = {"mlflow.user": user}
+    if git:
+        tags |= {"mlflow.source.git.commit": git.commit, "caderno.git.dirty": str(git.dirty).lower()}
+        if git.branch:
+            tags["mlflow.source.git.branch"] = git.branch
+    return tags
+
+
+def masked(uri: str) -> str:
+    """Return `uri` without the password that it may hold."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return uri.replace(f":{parts.password}@", ":***@", 1)
+
+
+def link_or_copy(source: str, target: str) -> str:
+    """Give the file `source` the second name `target`, by a copy where the disk can't link."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

@@ -1,0 +1,203 @@
+"""One task, from its resolved inputs to its committed result."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from caderno import report
+from caderno.events import now
+from caderno.plan import digests
+from caderno.plan.planner import Planner, Resolved
+from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
+from caderno.plan.store import NOTEBOOK, PAGE
+from caderno.run import execute as executing
+from caderno.run.journal import Journal
+from caderno.run.kernels import KernelControl
+from caderno.run.tracking import Tracking, source_tags
+from caderno.spec import Task
+
+_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all tasks of a run share."""
+
+    run: str
+    planner: Planner
+    tracking: Tracking
+    journal: Journal
+    parent: TrackingRun
+    git: Git | None
+    user: str
+    host: str
+    threads: int  # native threads a task may use
+    warn: Callable[[str], None] = field(default=lambda text: None)
+
+
+def run_task(
+    context: RunContext,
+    task: Task,
+    resolved: Resolved,
+    control: KernelControl,
+    on_cell: Callable[[int, float], None],
+    force: bool = False,
+) -> tuple[TaskRecord, Path, bool]:
+    """Run one task and return (record, its directory, whether it ran here).
+
+    While another run computes the same fingerprint this waits, and then uses its result.
+    """
+    store = context.planner.store
+    with store.lock(resolved.fingerprint):
+        if not force:
+            found, _ = store.find(task.folder, resolved.fingerprint)
+            if found:
+                return found, store.place(task.folder, resolved.fingerprint), False
+        for _ in range(task.retries + 1):
+            record, place = _attempt(context, task, resolved, control, on_cell)
+            if record.state != "failed":
+                break
+        if record.state == "succeeded":
+            store.point_latest(task.folder, resolved.fingerprint)
+        return record, place, True
+
+
+def _attempt(
+    context: RunContext,
+    task: Task,
+    resolved: Resolved,
+    control: KernelControl,
+    on_cell: Callable[[int, float], None],
+) -> tuple[TaskRecord, Path]:
+    store = context.planner.store
+    place = store.place(task.folder, resolved.fingerprint)
+    staged = store.stage(task.folder, resolved.fingerprint)
+    for output in task.outputs.values():
+        (staged / output).parent.mkdir(parents=True, exist_ok=True)
+    tags = _tags(context, task, resolved)
+    tracked = context.tracking.start(task.id, tags, context.parent)
+    context.journal.opened(tracked.run_id, place)
+    started, began = now(), time.monotonic()
+    execution = executing.execute(
+        task.notebook.raw,
+        parameters(context.planner, task, resolved, staged),
+        folder=task.notebook.path.parent,
+        environment=_environment(context, tracked),
+        partial=staged / NOTEBOOK,
+        control=control,
+        timeout=task.timeout,
+        on_cell=on_cell,
+    )
+    failure = execution.failure or _edited(context, task, resolved)
+    outputs: dict[str, Output] = {}
+    if failure is None:
+        outputs, failure = _outputs(context.tracking, task, tracked, staged)
+    record = TaskRecord(
+        pipeline=context.planner.pipeline.name,
+        task=task.id,
+        state="succeeded" if failure is None else "killed" if failure.kind == "killed" else "failed",
+        fingerprint=resolved.fingerprint,
+        notebook=task.notebook.name,
+        run=context.run,
+        started=started,
+        seconds=round(time.monotonic() - began, 3),
+        user=context.user,
+        host=context.host,
+        params=dict(task.params),
+        overridden=task.overridden,
+        inputs=resolved.inputs,
+        outputs=outputs,
+        code=resolved.code,
+        git=context.git,
+        tracking=tracked,
+        metrics=context.tracking.metrics(tracked),
+        cells=execution.cells,
+        failure=failure,
+    )
+    executing.write_notebook(execution.notebook, staged / NOTEBOOK)
+    (staged / PAGE).write_text(report.render_task(record, execution.notebook), encoding="utf-8")
+    committed = store.commit(staged, record)
+    tags |= {f"caderno.output.{name}": output.digest for name, output in outputs.items()}
+    context.tracking.log_task(tracked, {**task.params}, tags, committed)
+    context.tracking.finish(tracked.run_id, _STATUS[record.state])
+    context.journal.closed(tracked.run_id)
+    return record, committed
+
+
+def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -> dict[str, Any]:
+    """Return what papermill injects: paths of inputs, the given parameters, paths of outputs in `target`.
+
+    Paths are relative to the notebook's folder, where its kernel works.
+    """
+    folder = task.notebook.path.parent
+
+    def path(value: str) -> str:
+        return value if "://" in value else Path(os.path.relpath(planner.project.root / value, folder)).as_posix()
+
+    injected: dict[str, Any] = {}
+    for name, spec in task.inputs.items():
+        paths = [path(item.path) for item in resolved.inputs[name]]
+        injected[name] = paths if spec.many else paths[0] if paths else None
+    injected |= task.given
+    for name, output in task.outputs.items():
+        if name not in task.models or name in task.notebook.parameters:
+            injected[name] = path(str(target / output))
+    return injected
+
+
+def _environment(context: RunContext, tracked: TrackingRun) -> Mapping[str, str]:
+    lib = str(context.planner.project.lib)
+    inherited = os.environ.get("PYTHONPATH")
+    threads = str(context.threads)
+    defaults = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return (
+        defaults
+        | dict(os.environ)
+        | context.tracking.kernel_environment(tracked)
+        | {"PYTHONPATH": f"{lib}{os.pathsep}{inherited}" if inherited else lib}
+    )
+
+
+def _tags(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]:
+    return source_tags(context.git, context.user) | {
+        "caderno.run": context.run,
+        "caderno.pipeline": context.planner.pipeline.name,
+        "caderno.task": task.id,
+        "caderno.fingerprint": resolved.fingerprint,
+        "mlflow.source.name": task.notebook.name,
+    }
+
+
+def _edited(context: RunContext, task: Task, resolved: Resolved) -> Failure | None:
+    """A helper that changed while the task ran leaves open which version it used: then there is no result."""
+    after = context.planner.code(task.notebook, anew=True).modules
+    changed = sorted(name for name, digest in resolved.code.modules.items() if after.get(name) != digest)
+    if not changed:
+        return None
+    return Failure(kind="edited", message=f"{', '.join(changed)} changed while the task ran; run it again")
+
+
+def _outputs(
+    tracking: Tracking, task: Task, tracked: TrackingRun, staged: Path
+) -> tuple[dict[str, Output], Failure | None]:
+    """Return the declared outputs with their digests, or the failure that one is missing."""
+    models = tracking.models(tracked) if task.models else {}
+    found: dict[str, Output] = {}
+    missing = []
+    for name, path in task.outputs.items():
+        model = models.get(name) if name in task.models else None
+        if model:
+            tracking.fetch(model, staged / path)
+        if not (staged / path).exists():
+            missing.append(f"mlflow model named {name!r}" if name in task.models else path)
+            continue
+        digest, size = digests.of_path(staged / path)
+        found[name] = Output(path=path, digest=digest, size=size, model_uri=model.uri if model else None)
+    if missing:
+        return {}, Failure(kind="missing output", message=f"the notebook did not write: {', '.join(missing)}")
+    return found, None

@@ -1,0 +1,95 @@
+"""The shape of a pipeline file: one pydantic model a mapping, and its problems in words.
+
+params/README.md is the reference of every key for people.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from caderno.errors import InvalidPipeline, Problem, did_you_mean
+from caderno.spec.yaml import Document, Key
+
+_NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Name = Annotated[str, Field(pattern=_NAME)]
+Scalar = str | int | float | bool
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
+        return float(match[1]) * _SECONDS[match[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError("a duration is a number with a unit, such as 90s, 20m, 2h")
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+
+
+class _Mapping(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TaskFile(_Mapping):
+    """A task: one notebook with concrete parameters, or with a matrix several of them."""
+
+    notebook: str
+    params: dict[Name, JsonValue] = {}
+    matrix: dict[Name, Annotated[list[Scalar], Field(min_length=1)]] = {}
+    inputs: dict[Name, str | list[str]] = {}
+    outputs: dict[Name, str] = {}
+    after: list[str] = []
+    retries: Annotated[int, Field(ge=0)] = 0
+    timeout: Duration | None = None
+    on_request: bool = False
+
+
+class PipelineFile(_Mapping):
+    """A pipeline: its tasks, and parameters for each task whose notebook declares them."""
+
+    name: Name
+    description: str = ""
+    default: bool = False
+    params: dict[Name, JsonValue] = {}
+    tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)]
+
+
+def validate(document: Document) -> PipelineFile:
+    """Return the checked content of a pipeline file; raise InvalidPipeline with every problem in it."""
+    try:
+        return PipelineFile.model_validate(document.value)
+    except ValidationError as error:
+        problems = {_problem(document, detail) for detail in error.errors()}
+        raise InvalidPipeline(sorted(problems, key=_order)) from None
+
+
+def _order(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.where.rpartition(":")
+    return file, int(line)
+
+
+def _problem(document: Document, detail: Any) -> Problem:
+    key: Key = tuple(part for part in detail["loc"] if part != "[key]")
+    while key and key not in document.lines and detail["type"] != "missing":
+        key = key[:-1]  # pydantic names the member of a union too
+    path = ".".join(map(str, key))
+    where = document.where(key)
+    match detail["type"]:
+        case "extra_forbidden":
+            parent = key[:-1]
+            known = (TaskFile if len(parent) == 2 else PipelineFile).model_fields
+            inside = f" in {'.'.join(map(str, parent))}" if parent else ""
+            return Problem(where, f"unknown key {key[-1]!r}{inside}", did_you_mean(str(key[-1]), known, "key"))
+        case "missing":
+            return Problem(where, f"{path} is missing", "params/README.md has an example of each key")
+        case "string_pattern_mismatch":
+            return Problem(where, f"{path}: a name has letters, digits, _ and -, and starts with a letter")
+        case "model_type" | "dict_type":
+            return Problem(where, f"{path or 'a pipeline file'} must be a mapping (key: value)")
+        case _:
+            return Problem(where, f"{path}: {detail['msg'].removeprefix('Value error, ')}")

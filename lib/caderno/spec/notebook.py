@@ -1,0 +1,155 @@
+"""What a notebook file says before it runs: its code cells, its parameters, its kernel."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from caderno.errors import InvalidPipeline, Problem
+
+UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One assignment in the `parameters` cell.
+
+    `default` is the literal's JSON value; UNSET where there is none (`x: int`) or where it is an
+    expression. `annotation` is its source text, or None. `where` is "file, cell 2, line 3" (from 1).
+    """
+
+    name: str
+    annotation: str | None
+    default: Any
+    where: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class CodeCell:
+    """A code cell: `index` is its place in the notebook from 0; `tree` is None where it is no Python."""
+
+    index: int
+    source: str
+    tags: tuple[str, ...]
+    tree: ast.Module | None
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A parsed notebook file. `raw` is what is executed, whatever becomes of the file meanwhile."""
+
+    path: Path
+    name: str
+    raw: str = field(repr=False)
+    kernel: str
+    language: str
+    cells: tuple[CodeCell, ...]
+
+    @property
+    def is_python(self) -> bool:
+        return self.language == "python"
+
+    @cached_property
+    def parameters_cell(self) -> CodeCell | None:
+        return next((cell for cell in self.cells if "parameters" in cell.tags), None)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """The declared parameters by name, in order; empty where there is no `parameters` cell."""
+        cell = self.parameters_cell
+        if cell is None or cell.tree is None:
+            return {}
+        found = {}
+        for node in cell.tree.body:
+            parameter = _parameter(node, f"{self.name}, cell {cell.index + 1}, line {getattr(node, 'lineno', 1)}")
+            if parameter:
+                found[parameter.name] = parameter
+        return found
+
+
+def read(path: Path, name: str) -> Notebook:
+    """Read the notebook at `path`, called `name` in messages. Raises InvalidPipeline where it is not one."""
+    try:
+        raw = path.read_text(encoding="utf-8")
+        content = json.loads(raw)
+    except FileNotFoundError:
+        raise InvalidPipeline([Problem(name, "there is no such notebook")]) from None
+    except OSError as error:
+        raise InvalidPipeline([Problem(name, f"can't be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise InvalidPipeline([Problem(name, "is not UTF-8 text, so not a notebook")]) from None
+    except json.JSONDecodeError as error:
+        hint = "a merge left its marks in it?" if "<<<<<<<" in raw else "open it in JupyterLab and save it again"
+        raise InvalidPipeline([Problem(f"{name}:{error.lineno}", f"not valid JSON: {error.msg}", hint)]) from None
+    problem = _shape_problem(content)
+    if problem:
+        raise InvalidPipeline([Problem(name, *problem)])
+    metadata = content.get("metadata", {})
+    kernelspec = metadata.get("kernelspec", {})
+    language = kernelspec.get("language") or metadata.get("language_info", {}).get("name") or "python"
+    cells = tuple(
+        _code_cell(index, cell, language == "python")
+        for index, cell in enumerate(content["cells"])
+        if cell.get("cell_type") == "code"
+    )
+    tagged = [cell.index + 1 for cell in cells if "parameters" in cell.tags]
+    if len(tagged) > 1:
+        where = " and ".join(map(str, tagged))
+        raise InvalidPipeline([Problem(name, f"cells {where} are both tagged `parameters`", "keep the tag on one")])
+    return Notebook(path, name, raw, kernelspec.get("name") or "python3", language, cells)
+
+
+def _shape_problem(content: Any) -> tuple[str, str] | None:
+    if not isinstance(content, dict) or "nbformat" not in content:
+        return "is JSON, but not a notebook", "open it in JupyterLab and save it again"
+    if content["nbformat"] != 4:
+        return f"has notebook format {content['nbformat']}, not 4", "run: jupyter nbconvert --to notebook --inplace FILE"
+    if not isinstance(content.get("cells"), list):
+        return "has no list of cells", "open it in JupyterLab and save it again"
+    return None
+
+
+def _code_cell(index: int, cell: dict[str, Any], python: bool) -> CodeCell:
+    source = cell.get("source", "")
+    if isinstance(source, list):
+        source = "".join(source)
+    tags = tuple(cell.get("metadata", {}).get("tags", ()))
+    return CodeCell(index, source, tags, parse_cell(source) if python else None)
+
+
+def parse_cell(source: str) -> ast.Module | None:
+    """Return the tree of a cell, IPython's magics turned into calls first; None where it does not parse."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        pass
+    from IPython.core.inputtransformer2 import TransformerManager  # half a second, so only for cells with magics
+
+    try:
+        return ast.parse(TransformerManager().transform_cell(source))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _parameter(node: ast.stmt, where: str) -> Parameter | None:
+    match node:
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+            text: str | None = ast.unparse(annotation)
+            if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+                text = annotation.value
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            text = None
+        case _:
+            return None
+    default = UNSET
+    if value is not None:
+        try:
+            default = json.loads(json.dumps(ast.literal_eval(value)))
+        except (ValueError, TypeError):
+            default = UNSET
+    return Parameter(name, text, default, where, required=value is None)
