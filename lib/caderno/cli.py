@@ -94,17 +94,15 @@ def run(
     caderno run --profile smoke --jobs 4
     caderno run train -p train.seed=7
     """
-    from caderno.run import scheduler
+    from caderno.run import session
     from caderno.run.progress import Progress
 
     planner = _planner(pipeline, profile, parameters)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    options = scheduler.Options(
-        jobs=jobs or cores, cores=cores, fail_fast=fail_fast, force=force, command=_command(ctx, tasks)
-    )
+    options = session.Options(jobs=jobs or cores, cores=cores, fail_fast=fail_fast, command=_command(ctx, tasks))
     plan = planner.plan(tasks, force)
     with Progress(quiet=quiet) as progress:
-        record, signal = scheduler.execute(planner, plan, options, [progress])
+        record, signal = session.execute(planner, plan, options, [progress])
     if signal is not None:
         raise SystemExit(128 + signal)
     raise SystemExit(0 if record.state == "succeeded" else 1)

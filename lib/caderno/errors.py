@@ -5,6 +5,7 @@
     ├── UnknownName             a pipeline, task, parameter … that does not exist
     ├── InvalidPipeline         one or more problems in a pipeline file or a notebook
     ├── MissingInput            a declared input is not there
+    ├── Stopped                 a signal came before the work was done
     ├── StoreError              the store of results can't be read or written
     └── TrackingError           MLflow can't be reached or refuses
 
@@ -46,6 +47,10 @@ class UnknownName(CadernoError):
 
 class MissingInput(CadernoError):
     """A file that a task declares as input is not there."""
+
+
+class Stopped(CadernoError):
+    """The work was given up because the run was stopped."""
 
 
 class StoreError(CadernoError):

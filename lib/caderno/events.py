@@ -32,6 +32,8 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCached(Event):
+    """The task's result was there."""
+
     task: str
     fingerprint: str
 
@@ -59,6 +61,8 @@ class CellFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFinished(Event):
+    """The task succeeded; `report` is its page, relative to the project's root."""
+
     task: str
     fingerprint: str
     seconds: float
@@ -67,7 +71,7 @@ class TaskFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFailed(Event):
-    """`error` is one line; `cell` the failing cell's place in the notebook from 0, where there is one."""
+    """`error` is one line; `cell` the failing cell's place in the notebook from 1, where there is one."""
 
     task: str
     fingerprint: str
@@ -83,6 +87,8 @@ class TaskFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSkipped(Event):
+    """The task does not run; `why` says which upstream failed, or what stopped the run."""
+
     task: str
     why: str
 

@@ -31,26 +31,32 @@ class Project:
 
     @property
     def notebooks(self) -> Path:
+        """The notebooks that tasks name."""
         return self.root / "notebooks"
 
     @property
     def params(self) -> Path:
+        """The pipeline files."""
         return self.root / "params"
 
     @property
     def profiles(self) -> Path:
+        """Overlays of pipeline files."""
         return self.params / "profiles"
 
     @property
     def lib(self) -> Path:
+        """The packages that notebooks share."""
         return self.root / "lib"
 
     @property
     def reports(self) -> Path:
+        """The generated pages."""
         return self.root / "reports"
 
     @property
     def data(self) -> Path:
+        """The store of results, and sources by custom."""
         return self.root / "data"
 
     @property

@@ -42,6 +42,7 @@ class StatCache:
 
     @property
     def entries(self) -> dict[str, Any]:
+        """All that is kept: "kind:path" -> [stamp, value]."""
         if self._entries is None:
             self._entries = {}
             with contextlib.suppress(OSError, ValueError):

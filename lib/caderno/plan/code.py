@@ -8,9 +8,13 @@ module counts by its syntax tree, so comments and formatting do not. Where an im
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.metadata
+import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,6 @@ class CodeScanner:
     def __init__(self, lib: Path, cache: StatCache) -> None:
         self._lib = lib
         self._cache = cache
-        self._scans: dict[str, Any] = {}
         self._distributions: dict[str, list[tuple[str, str]]] | None = None
 
     def scan(self, notebook: Notebook) -> Code:
@@ -38,7 +41,8 @@ class CodeScanner:
         imports = {name for cell in notebook.cells if cell.tree for name in imports_of(cell.tree)}
         if notebook.is_python and any(cell.tree is None for cell in notebook.cells if cell.source.strip()):
             imports.add(EVERYTHING)
-        modules, external = self._reach(imports)
+        roots = (notebook.path.parent, self._lib)  # as in the kernel: where it works, then PYTHONPATH
+        modules, external = self._reach(imports, roots)
         return Code(
             notebook=digests.of_json(cells),
             cells=cells,
@@ -47,48 +51,23 @@ class CodeScanner:
             python=PYTHON,
         )
 
-    def _reach(self, imports: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+    def _reach(self, imports: Iterable[str], roots: tuple[Path, ...]) -> tuple[dict[str, str], set[str]]:
         """Return (project modules with their digests, top-level names of all other imports)."""
         modules: dict[str, str] = {}
         external: set[str] = set()
         queue = sorted(imports)
         while queue:
             name = queue.pop()
-            found = list(self._modules(name))
+            places = [list(_modules(name, root)) for root in roots]
+            found = [*chain(*places)] if name.endswith(EVERYTHING) else next(filter(None, places), [])
             if not found:
                 external.add(name.partition(".")[0])
             for module, path in found:
                 if module not in modules:
-                    scan = self._scan(module, path)
+                    scan = self._cache.get(f"module-{PYTHON}", path, partial(scan_module, module))
                     modules[module] = scan["digest"]
                     queue.extend(scan["imports"])
         return modules, external
-
-    def _modules(self, name: str) -> Iterator[tuple[str, Path]]:
-        """Yield the project modules that importing `name` loads: each package above it, and itself."""
-        head, _, last = name.rpartition(".")
-        if last == EVERYTHING:
-            folder = self._lib.joinpath(*head.split(".")) if head else self._lib
-            for path in sorted(folder.rglob("*.py")):
-                yield _module_name(path.relative_to(self._lib)), path
-            return
-        place = self._lib
-        parts: list[str] = []
-        for part in name.split("."):
-            place = place / part
-            parts.append(part)
-            if (place / "__init__.py").is_file():
-                yield ".".join(parts), place / "__init__.py"
-            elif place.with_suffix(".py").is_file():
-                yield ".".join(parts), place.with_suffix(".py")
-                return
-            elif not place.is_dir():
-                return
-
-    def _scan(self, module: str, path: Path) -> Any:
-        if module not in self._scans:
-            self._scans[module] = self._cache.get(f"module-{PYTHON}", path, lambda path: scan_module(module, path))
-        return self._scans[module]
 
     def _packages(self, names: Iterable[str]) -> dict[str, str]:
         """Return the versions of the distributions that provide the top-level modules `names`."""
@@ -116,6 +95,28 @@ def _distributions() -> dict[str, list[tuple[str, str]]]:
         module: [(name, importlib.metadata.version(name)) for name in sorted(set(names))]
         for module, names in importlib.metadata.packages_distributions().items()
     }
+
+
+def _modules(name: str, root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the modules under `root` that importing `name` loads: each package above it, and itself."""
+    head, _, last = name.rpartition(".")
+    if last == EVERYTHING:
+        folder = root.joinpath(*head.split(".")) if head else root
+        for path in sorted(folder.rglob("*.py")):
+            yield _module_name(path.relative_to(root)), path
+        return
+    place = root
+    parts: list[str] = []
+    for part in name.split("."):
+        place = place / part
+        parts.append(part)
+        if (place / "__init__.py").is_file():
+            yield ".".join(parts), place / "__init__.py"
+        elif place.with_suffix(".py").is_file():
+            yield ".".join(parts), place.with_suffix(".py")
+            return
+        elif not place.is_dir():
+            return
 
 
 def _module_name(relative: Path) -> str:
@@ -150,13 +151,12 @@ def _cell_digest(cell: CodeCell, notebook: Notebook) -> str:
 
 
 def _declares_literal(node: ast.stmt) -> bool:
+    """Whether the resolved value says all of an assignment: a literal that JSON gives back as it is."""
     match node:
         case ast.AnnAssign(target=ast.Name(), value=value) | ast.Assign(targets=[ast.Name()], value=value):
-            try:
-                ast.literal_eval(value or ast.Constant(None))
-            except ValueError:
-                return False
-            return True
+            with contextlib.suppress(ValueError, TypeError):
+                literal = ast.literal_eval(value or ast.Constant(None))
+                return bool(json.loads(json.dumps(literal)) == literal)
     return False
 
 

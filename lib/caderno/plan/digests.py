@@ -12,6 +12,7 @@ from caderno.plan.cache import StatCache
 
 
 def of_text(text: str) -> str:
+    """Return the digest of a text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -21,6 +22,7 @@ def of_json(value: Any) -> str:
 
 
 def of_file(path: Path) -> str:
+    """Return the digest of a file's content. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -18,6 +18,7 @@ from caderno.project import Project
 from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, Notebook, Pipeline, Task
 
 PlanState = Literal["cached", "run", "wait"]
+FORCED = "forced"
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,14 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
+    """What a run of `tasks` of a pipeline would do, each after its upstream."""
+
     pipeline: Pipeline
     tasks: tuple[Planned, ...]
 
     @property
     def to_run(self) -> int:
+        """How many tasks run, or may have to."""
         return sum(planned.state != "cached" for planned in self.tasks)
 
 
@@ -87,13 +91,13 @@ class Planner:
         return max(found, key=lambda pair: pair[0].started)
 
     def _plan_task(self, task: Task, records: Mapping[str, TaskRecord], forced: bool) -> Planned:
-        waiting = [id for id in task.upstream if id not in records]
+        waiting = [other for other in task.upstream if other not in records]
         if waiting:
             more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
-            return Planned(task, "wait", f"upstream {waiting[0]}{more} runs")
+            return Planned(task, "wait", FORCED if forced else f"upstream {waiting[0]}{more} runs")
         resolved = self.resolve(task, records)
         if forced:
-            return Planned(task, "run", "forced", resolved)
+            return Planned(task, "run", FORCED, resolved)
         record, damage = self.store.find(task.folder, resolved.fingerprint)
         if record:
             return Planned(task, "cached", "cached", resolved, record)
@@ -137,17 +141,17 @@ class Planner:
                 return Input(source=f"file:{path}", path=path, digest=digest, size=size)
             case FromUrl(url=url):
                 return Input(source=url, path=url, digest=None, size=None)
-            case FromTask(task=id, output=name):
-                record = records[id]
+            case FromTask(task=upstream, output=name):
+                record = records[upstream]
                 output = record.outputs[name]
-                place = self.store.place(self.pipeline.tasks[id].folder, record.fingerprint)
+                place = self.store.place(self.pipeline.tasks[upstream].folder, record.fingerprint)
                 path = self.project.relative(place / output.path)
                 return Input(
-                    source=f"{id}.{name}",
+                    source=f"{upstream}.{name}",
                     path=path,
                     digest=output.digest,
                     size=output.size,
-                    task=id,
+                    task=upstream,
                     fingerprint=record.fingerprint,
                 )
             case FromPrevious(output=name):
@@ -178,7 +182,9 @@ class Planner:
             if isinstance(source, FromFile) and not (self.project.root / source.path).exists()
         }
         if missing:
-            raise MissingInput("\n".join(sorted(missing)), "make or fetch these files, or mend the paths (from the root)")
+            raise MissingInput(
+                "\n".join(sorted(missing)), "make or fetch these files, or mend the paths (from the root)"
+            )
 
     def why(self, task: Task, resolved: Resolved) -> str:
         """Say why there is no result for `resolved`: what differs from the task's latest one."""
@@ -195,7 +201,9 @@ def differences(old: TaskRecord, task: Task, new: Resolved) -> list[str]:
     found = []
     if old.code.cells != new.code.cells:
         changed = [
-            index + 1 for index, pair in enumerate(zip(old.code.cells, new.code.cells, strict=False)) if pair[0] != pair[1]
+            index + 1
+            for index, pair in enumerate(zip(old.code.cells, new.code.cells, strict=False))
+            if pair[0] != pair[1]
         ]
         found.append(f"code cell {changed[0]} changed" if changed else "code cells added or removed")
     found += [f"parameter {text}" for text in _changes(old.params, task.params)]

@@ -17,7 +17,7 @@ RunState = Literal["succeeded", "failed", "killed"]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Input(_Model):
@@ -53,11 +53,16 @@ class Cell(_Model):
 
 
 class Failure(_Model):
-    """Why a task did not succeed. `cell` is the cell's place in the executed notebook, from 0."""
+    """Why a task did not succeed.
+
+    `cell` is the failing cell's place in the executed notebook, from 0; `number` its place in the notebook that
+    people edit, from 1, which has no cell with injected parameters.
+    """
 
     kind: str  # "ValueError", or what happened: "dead kernel", "timeout", "missing output", "killed"
     message: str
     cell: int | None = None
+    number: int | None = None
     source: str = ""  # the failing cell's source
     traceback: str = ""  # may hold ANSI colours, as IPython prints them
 
@@ -73,13 +78,18 @@ class Code(_Model):
 
 
 class Git(_Model):
+    """The commit that the project stood at; `dirty` if files differed from it; `branch` None if detached."""
+
     commit: str
     branch: str | None
     dirty: bool
 
 
 class TrackingRun(_Model):
-    """An MLflow run. `url` opens it in the tracking server's pages, where it has some."""
+    """An MLflow run. `url` opens it in the tracking server's pages, where it has some.
+
+    `tracking_uri` shows no password, and names a store in the project relative to its root.
+    """
 
     tracking_uri: str
     experiment_id: str
@@ -96,6 +106,7 @@ class TaskRecord(_Model):
     state: TaskState
     fingerprint: str
     notebook: str  # relative to the project's root: "notebooks/train.ipynb"
+    profile: str | None
     run: str  # the id of the run that executed it
     started: datetime  # UTC
     seconds: float

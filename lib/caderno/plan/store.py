@@ -11,13 +11,15 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
-from caderno.errors import StoreError
+from caderno.errors import Stopped, StoreError
 from caderno.plan.records import RunRecord, TaskRecord
 from caderno.project import Project
 
@@ -25,6 +27,7 @@ RECORD = "task.json"
 NOTEBOOK = "notebook.ipynb"
 PAGE = "report.html"
 LATEST = "latest"
+_POLL = 0.1  # seconds between two tries to get a lock
 _SHORT = 16  # hex digits of the fingerprint in a directory's name; the record holds it whole
 
 
@@ -86,12 +89,18 @@ class Store:
                     yield child
 
     @contextmanager
-    def lock(self, fingerprint: str) -> Iterator[None]:
-        """Hold the kernel's lock on a fingerprint: of two runs that want it, one computes and the other waits."""
+    def lock(self, fingerprint: str, given_up: Callable[[], bool]) -> Iterator[None]:
+        """Hold the kernel's lock on a fingerprint: of two runs that want it, one computes and the other waits.
+
+        Raises Stopped where `given_up()` turns true while waiting.
+        """
         folder = self._project.state / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / fingerprint[:_SHORT]).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _locked(file):
+                if given_up():
+                    raise Stopped("stopped while another run computes the same task")
+                time.sleep(_POLL)
             yield
 
     def stage(self, folder: str, fingerprint: str) -> Path:
@@ -140,6 +149,14 @@ class Store:
             with contextlib.suppress(OSError, ValidationError):
                 return RunRecord.model_validate_json(path.read_bytes())
         return None
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_record(place: Path) -> TaskRecord | None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from caderno.plan.records import RunTask, RunTaskState
 from caderno.report.text import count, duration
@@ -22,7 +22,16 @@ _SWEEPS = 6
 # The worst first: it names the node's colour, and is what a reader looks for.
 SEVERITY: tuple[RunTaskState, ...] = ("failed", "killed", "skipped", "succeeded", "cached")
 
-Slot: TypeAlias = str | tuple[str, str, int]  # a node's name, or a dummy on the edge between two, in a layer
+
+class Bend(NamedTuple):
+    """Where the edge between two nodes passes a layer that lies between theirs."""
+
+    source: str
+    target: str
+    layer: int
+
+
+Slot: TypeAlias = str | Bend  # what takes a place in a layer: a node, by its name, or a bend
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def layers(upstream: Mapping[str, Iterable[str]]) -> dict[str, int]:
 def _routes(node: Node, depth: Mapping[str, int]) -> list[list[Slot]]:
     """Return the slots that each edge into `node` passes: one in every layer between its ends."""
     return [
-        [up, *((up, node.name, layer) for layer in range(depth[up] + 1, depth[node.name])), node.name]
+        [up, *(Bend(up, node.name, layer) for layer in range(depth[up] + 1, depth[node.name])), node.name]
         for up in node.upstream
     ]
 
@@ -144,9 +153,9 @@ def _columns(nodes: Sequence[Node], depth: Mapping[str, int]) -> tuple[list[list
         columns[depth[node.name]].append(node.name)
     for node in nodes:
         for route in _routes(node, depth):
-            for slot in route[1:-1]:
-                links[slot] = []
-                columns[slot[2]].append(slot)
+            for bend in (slot for slot in route if isinstance(slot, Bend)):
+                links[bend] = []
+                columns[bend.layer].append(bend)
             for left, right in pairwise(route):
                 links[left].append(right)
                 links[right].append(left)
@@ -166,13 +175,15 @@ def _untangle(columns: list[list[Slot]], links: Mapping[Slot, Sequence[Slot]]) -
 def _places(columns: Sequence[Sequence[Slot]], links: Mapping[Slot, Sequence[Slot]]) -> dict[Slot, tuple[float, float]]:
     """Give each slot its left end and middle: as near to its neighbours' as the others in its layer let it."""
     y: dict[Slot, float] = {slot: i * (HEIGHT + GAP_Y) for column in columns for i, slot in enumerate(column)}
+    halves = [[_half(slot) for slot in column] for column in columns]
+    height = max((2 * sum(column) + GAP_Y * (len(column) - 1) for column in halves), default=0.0)
+    both = list(zip(columns, halves, strict=True))
     for sweep in range(_SWEEPS):
-        for column in columns if sweep % 2 == 0 else columns[::-1]:
+        for column, own in both if sweep % 2 == 0 else both[::-1]:
             wanted = [_mean([y[other] for other in links[slot]], y[slot]) for slot in column]
-            y.update(zip(column, _spread(wanted, [_half(slot) for slot in column]), strict=True))
-    top = min((y[slot] - _half(slot) for slot in y), default=0.0)
+            y.update(zip(column, _spread(wanted, own, height), strict=True))
     return {
-        slot: (MARGIN + layer * (WIDTH + GAP_X), MARGIN + y[slot] - top)
+        slot: (MARGIN + layer * (WIDTH + GAP_X), MARGIN + y[slot])
         for layer, column in enumerate(columns)
         for slot in column
     }
@@ -182,13 +193,20 @@ def _half(slot: Slot) -> float:
     return HEIGHT / 2 if isinstance(slot, str) else 0.0
 
 
-def _spread(wanted: Sequence[float], halves: Sequence[float]) -> list[float]:
-    """Return middles in the same order, none nearer to the next than their heights allow, near to the wanted ones."""
-    placed: list[float] = []
-    for i, want in enumerate(wanted):
-        placed.append(max(want, placed[-1] + halves[i - 1] + GAP_Y + halves[i]) if placed else want)
+def _spread(wanted: Sequence[float], halves: Sequence[float], height: float) -> list[float]:
+    """Return middles in the same order near to the wanted ones: none overlaps the next, all lie within `height`."""
+    placed = list(wanted)
+    for i, half in enumerate(halves):
+        placed[i] = max(placed[i], placed[i - 1] + halves[i - 1] + GAP_Y + half if i else half)
     shift = _mean([want - place for want, place in zip(wanted, placed, strict=True)], 0.0)
-    return [place + shift for place in placed]
+    placed = [place + shift for place in placed]
+    for i, half in enumerate(halves):
+        placed[i] = max(placed[i], placed[i - 1] + halves[i - 1] + GAP_Y + half if i else half)
+    floor = height
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], floor - halves[i])
+        floor = placed[i] - halves[i] - GAP_Y
+    return placed
 
 
 def _mean(values: Sequence[float], default: float) -> float:

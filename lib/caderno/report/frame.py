@@ -8,9 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from caderno.report import text
+from caderno.report.safe import trusted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,7 +48,7 @@ def _environment() -> Environment:
         environment.filters[name] = getattr(text, name)
     environment.filters["web"] = _web_address
     environment.globals.update(
-        css=Markup(_asset("style.css")), script=Markup(_asset("script.js")), policy=policy(), signs=SIGNS
+        css=trusted(_asset("style.css")), script=trusted(_asset("script.js")), policy=policy(), signs=SIGNS
     )
     return environment
 

@@ -13,8 +13,9 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
-from caderno.report.outputs import render_outputs
+from caderno.report.outputs import render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
+from caderno.report.safe import trusted
 from caderno.report.text import count
 
 # papermill's own banners in a failed notebook: the page has a better one.
@@ -60,31 +61,28 @@ def read(notebook: Mapping[str, Any], seconds: Mapping[int, float], failed: int 
     `seconds` says how long each code cell took, by its place from 0; `failed` is the place of the cell at which
     the task ended, if it failed in one.
     """
-    headings = Headings()
-    cells: list[Cell] = []
-    title, question, summary = "", Markup(""), Markup("")
-    lexer = _language(notebook)
-    for place, raw in enumerate(notebook["cells"]):
-        tags = raw.get("metadata", {}).get("tags", [])
-        if _PAPERMILL_ERROR in tags:
-            continue
-        anchor = _anchor(raw, place, tags)
+    headings, lexer = Headings(), _language(notebook)
+    places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
+    first = next((place for place, raw in places if raw["cell_type"] == "markdown"), None)
+    title, asked, rest = opening(_source(notebook["cells"][first])) if first is not None else ("", "", "")
+    cells = []
+    for place, raw in places:
         if raw["cell_type"] == "markdown":
-            source = _source(raw)
-            if not title:
-                title, asked, source = opening(source)
-                question = prose(asked)
-            if html := prose(source, headings, raw.get("attachments")):
-                cells.append(Cell("prose", place, anchor, html))
-        elif raw["cell_type"] == "code" and (_source(raw).strip() or raw.get("outputs")):
-            cell = _code(raw, place, anchor, tags, lexer, headings)
-            cell = replace(cell, seconds=seconds.get(place), state=_state(raw, place, failed))
-            if cell.summary and cell.state == "ran":
-                summary += Markup("").join(_output(block) for block in cell.outputs)
-            cells.append(cell)
-        elif raw["cell_type"] == "raw" and _source(raw).strip():
-            cells.append(Cell("raw", place, anchor, Markup("<pre>{}</pre>").format(_source(raw)), name="Raw text"))
-    return Story(title, question, summary, tuple(cells), tuple(headings.found))
+            cells.append(_prose(raw, place, rest if place == first else _source(raw), headings))
+        elif raw["cell_type"] == "code":
+            cell = _code(raw, place, lexer, headings)
+            cells.append(replace(cell, seconds=seconds.get(place), state=_state(raw, place, failed)))
+        else:
+            html = Markup("<pre>{}</pre>").format(_source(raw)) if _source(raw).strip() else Markup("")
+            cells.append(Cell("raw", place, _anchor(raw, place), html, name="Raw text"))
+    told = [block for cell in cells if cell.summary and cell.state == "ran" for block in cell.outputs]
+    return Story(
+        title=str(whatever_it_holds(prose, title).striptags()),
+        question=whatever_it_holds(prose, asked),
+        summary=Markup("").join(Markup('<div class="output">{}</div>').format(block) for block in told),
+        cells=tuple(cell for cell in cells if cell.html or cell.outputs),
+        contents=tuple(headings.found),
+    )
 
 
 def opening(markdown: str) -> tuple[str, str, str]:
@@ -97,20 +95,25 @@ def opening(markdown: str) -> tuple[str, str, str]:
     return title, paragraph, after
 
 
-def _code(raw: Mapping[str, Any], place: int, anchor: str, tags: Sequence[str], lexer: str, headings: Headings) -> Cell:
+def _prose(raw: Mapping[str, Any], place: int, source: str, headings: Headings) -> Cell:
+    html = whatever_it_holds(prose, source, headings, raw.get("attachments"))
+    return Cell("prose", place, _anchor(raw, place), html)
+
+
+def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings) -> Cell:
     number = raw.get("execution_count")
     section = f", in “{headings.found[-1].text}”" if headings.found else ""
     source = _source(raw)
-    name = next((_NAMES[tag] for tag in tags if tag in _NAMES), "Code")
+    name = next((_NAMES[tag] for tag in _tags(raw) if tag in _NAMES), "Code")
     return Cell(
         kind="code",
         place=place,
-        anchor=anchor,
-        html=highlighted(source, lexer),
+        anchor=_anchor(raw, place),
+        html=highlighted(source, lexer) if source.strip() else Markup(""),
         number=number if isinstance(number, int) else None,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
         outputs=tuple(render_outputs(raw.get("outputs", []), f"Picture made by cell {number}{section}")),
-        summary="summary" in tags,
+        summary="summary" in _tags(raw),
     )
 
 
@@ -121,7 +124,7 @@ def highlighted(source: str, lexer: str) -> Markup:
     except ClassNotFound:
         known = TextLexer()
     html = highlight(source, known, HtmlFormatter(nowrap=True))
-    return Markup('<pre class="highlight" tabindex="0"><code>{}</code></pre>').format(Markup(html.rstrip("\n")))
+    return Markup('<pre class="highlight" tabindex="0"><code>{}</code></pre>').format(trusted(html.rstrip("\n")))
 
 
 def _language(notebook: Mapping[str, Any]) -> str:
@@ -135,16 +138,17 @@ def _state(raw: Mapping[str, Any], place: int, failed: int | None) -> Literal["r
     return "not run" if raw.get("execution_count") is None else "ran"
 
 
-def _anchor(raw: Mapping[str, Any], place: int, tags: Sequence[str]) -> str:
+def _anchor(raw: Mapping[str, Any], place: int) -> str:
     """Return the cell's permanent anchor: by its own id, which moves with it; the injected one is new each time."""
-    if "injected-parameters" in tags:
+    if "injected-parameters" in _tags(raw):
         return "c-injected-parameters"
     own = str(raw.get("id", ""))
     return f"c-{own}" if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", own) else f"c-{place}"
 
 
-def _output(block: Markup) -> Markup:
-    return Markup('<div class="output">{}</div>').format(block)
+def _tags(raw: Mapping[str, Any]) -> Sequence[str]:
+    tags: Sequence[str] = raw.get("metadata", {}).get("tags", [])
+    return tags
 
 
 def _source(raw: Mapping[str, Any]) -> str:

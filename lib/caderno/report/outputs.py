@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
 from nbconvert.filters.ansi import ansi2html
 
 from caderno.report.prose import prose
-from caderno.report.safe import picture, safe_html
+from caderno.report.safe import picture, safe_html, trusted
 from caderno.report.text import count, size
 
 # More lines or characters than this are folded: a reader wants the next sentence, not a log.
@@ -30,7 +31,7 @@ _STYLED_ONLY = ("sk-top-container", "sk-container-id")
 
 def render_outputs(outputs: Sequence[Mapping[str, Any]], alt: str) -> list[Markup]:
     """Return one block of HTML for each output of a cell; `alt` describes its pictures in words."""
-    return [block for output in _merged(outputs) if (block := _one(output, alt))]
+    return [block for output in _merged(outputs) if (block := whatever_it_holds(_one, output, alt))]
 
 
 def traceback_html(lines: str) -> Markup:
@@ -38,19 +39,29 @@ def traceback_html(lines: str) -> Markup:
     return Markup('<pre class="traceback" tabindex="0">{}</pre>').format(_ansi(lines))
 
 
-def _merged(outputs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def whatever_it_holds(render: Callable[..., Markup], *args: Any) -> Markup:
+    """Return what `render` makes; where it fails on something odd, a note: a page is made for every task."""
+    try:
+        return render(*args)
+    except Exception as error:
+        return Markup('<p class="note">This could not be shown ({}: {}).</p>').format(type(error).__name__, error)
+
+
+def _merged(outputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Join neighbouring pieces of the same stream: how a kernel cuts them has no meaning."""
-    merged: list[dict[str, Any]] = []
-    for output in outputs:
-        same = merged and merged[-1]["output_type"] == "stream" and output["output_type"] == "stream"
-        if same and merged[-1].get("name") == output.get("name"):
-            merged[-1]["text"] = _joined(merged[-1]["text"]) + _joined(output["text"])
+    for stream, pieces in groupby(outputs, lambda output: output.get("name") if _is_stream(output) else None):
+        if stream is None:
+            yield from pieces
         else:
-            merged.append(dict(output))
-    return merged
+            text = "".join(_joined(piece["text"]) for piece in pieces)
+            yield {"output_type": "stream", "name": stream, "text": text}
 
 
-def _one(output: Mapping[str, Any], alt: str) -> Markup | None:
+def _is_stream(output: Mapping[str, Any]) -> bool:
+    return bool(output["output_type"] == "stream")
+
+
+def _one(output: Mapping[str, Any], alt: str) -> Markup:
     match output["output_type"]:
         case "stream":
             errors = output.get("name") == "stderr"
@@ -59,7 +70,7 @@ def _one(output: Mapping[str, Any], alt: str) -> Markup | None:
             return _error(output)
         case "display_data" | "execute_result":
             return _rich(output.get("data", {}), output.get("metadata", {}), alt)
-    return None
+    return Markup("")
 
 
 def _error(output: Mapping[str, Any]) -> Markup:
@@ -69,7 +80,7 @@ def _error(output: Mapping[str, Any]) -> Markup:
     ).format(_ansi(title), traceback_html("\n".join(output.get("traceback", []))))
 
 
-def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
+def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup:
     interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
     if block := _picture(data, metadata, alt):
         return block
@@ -78,7 +89,7 @@ def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Mar
     if "text/markdown" in data:
         return Markup('<div class="prose">{}</div>').format(prose(_joined(data["text/markdown"])))
     plain = _plain(data)
-    if interactive or "text/html" in data and not plain:
+    if interactive or ("text/html" in data and not plain):
         return _note("An interactive output, left out: reports run no scripts.") + plain
     return plain or _note(f"An output of kind {', '.join(data) or 'unknown'}, left out: a report cannot show it.")
 
@@ -143,7 +154,7 @@ def _settled(text: str) -> str:
 
 
 def _ansi(text: str) -> Markup:
-    return Markup(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
+    return trusted(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
 
 
 def _note(text: str) -> Markup:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from caderno.errors import InvalidPipeline
 from caderno.plan.records import TaskRecord
 from caderno.report import text
 from caderno.report.frame import render
 from caderno.report.notebook import highlighted, read
 from caderno.report.outputs import traceback_html
+from caderno.spec import yaml
 
 NOTICEABLE = 0.5  # seconds; what is faster is not worth a reader's eye
 
@@ -48,9 +51,17 @@ def command(record: TaskRecord) -> str:
     name, _, member = record.task.partition("[")
     matrix = set(re.findall(r"(\w+)=", member))
     words = ["caderno", "run", record.task, "--pipeline", record.pipeline]
+    if record.profile:
+        words += ["--profile", record.profile]
     for parameter in record.overridden:
         if parameter in record.params and parameter not in matrix:
-            value = record.params[parameter]
-            spelled = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            words += ["-p", f"{name}.{parameter}={text.masked(spelled)}"]
+            words += ["-p", f"{name}.{parameter}={text.masked(_spelled(record.params[parameter]))}"]
     return shlex.join(words)
+
+
+def _spelled(value: Any) -> str:
+    """Return `value` as YAML reads it back: a text that means itself as it is, all else as JSON."""
+    with contextlib.suppress(InvalidPipeline):
+        if isinstance(value, str) and yaml.scalar(value) == value:
+            return value
+    return json.dumps(value, ensure_ascii=False)

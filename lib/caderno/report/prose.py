@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from caderno.report.safe import safe_html
+from caderno.report.safe import safe_html, trusted
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Renderer(IPythonRenderer):
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         if self._headings is None:
             return f"<h{level}>{text}</h{level}>\n"
-        anchor = self._headings.add(level, str(Markup(text).striptags()))
+        anchor = self._headings.add(level, str(trusted(text).striptags()))
         return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
     def table(self, text: str) -> str:

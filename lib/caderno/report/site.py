@@ -14,6 +14,7 @@ from caderno.plan.records import RunRecord, RunTask, TaskRecord
 from caderno.report.dag import HEIGHT, WIDTH, Node, draw, fold, layers, tally
 from caderno.report.disk import link, write
 from caderno.report.frame import render
+from caderno.report.safe import trusted
 from caderno.report.text import file_name, numbers, page_name
 
 _KEY_METRICS = 3
@@ -69,7 +70,7 @@ def index_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
         rows=rows,
         longest=max((task.seconds for task in run.tasks), default=0.0),
         key_metrics={name: _key_metrics(row.record) for name, row in rows.items()},
-        tables=[table for node in nodes if (table := _table(node, rows))],
+        tables=[table for node in _last_first(nodes) if (table := _table(node, rows))],
     )
 
 
@@ -83,7 +84,7 @@ def _row(root: Path, reports: Path, pipeline: str, task: RunTask) -> Row:
     link(page, target)
     found = _SUMMARY.search(page.read_text(encoding="utf-8", errors="replace"))
     href = target.relative_to(reports).as_posix()
-    return Row(task, _record(folder), href, Markup(found[1].strip() if found else ""))
+    return Row(task, _record(folder), href, trusted(found[1].strip() if found else ""))
 
 
 def _record(folder: Path) -> TaskRecord | None:
@@ -97,9 +98,13 @@ def _record(folder: Path) -> TaskRecord | None:
 def _conclusions(nodes: Sequence[Node], rows: Mapping[str, Row]) -> list[Row]:
     """Return the tasks that nothing else uses, the end of the longest way through the pipeline first."""
     used = {up for node in nodes for up in node.upstream}
+    return [rows[task.task] for node in _last_first(nodes) if node.name not in used for task in node.tasks]
+
+
+def _last_first(nodes: Sequence[Node]) -> list[Node]:
+    """Return the nodes by how far down the pipeline they stand: what a reader came for is at its end."""
     depth = layers({node.name: node.upstream for node in nodes})
-    leaves = sorted((node for node in nodes if node.name not in used), key=lambda node: -depth[node.name])
-    return [rows[task.task] for node in leaves for task in node.tasks]
+    return sorted(nodes, key=lambda node: -depth[node.name])
 
 
 def _node_href(node: Node, rows: Mapping[str, Row]) -> str:

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 # What a file name may hold on every system that a zipped report may be opened on.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+|^[.-]+")
 _LONGEST_NAME = 120
-_URL_SECRET = re.compile(r"(://[^:/@\s]*):[^@\s]+@")
+_URL_SECRET = re.compile(r"(://[^:/@\s]*):[^/?#\s]+@")
 
 
 def file_name(text: str) -> str:
@@ -36,10 +36,8 @@ def duration(seconds: float) -> str:
     """Return a time span with three figures at most: `0.42 s`, `12.3 s`, `1 min 12 s`, `2 h 5 min`."""
     if seconds < 0.005:
         return "0 s"
-    if seconds < 9.995:
-        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
@@ -51,14 +49,11 @@ def size(count: int | None) -> str:
     """Return a number of bytes in decimal units: `812 B`, `56 kB`, `1.2 MB`."""
     if count is None:
         return ""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            break
-        value /= 1000
-    else:
-        unit = "TB"
-    return f"{value:.1f} {unit}" if value < 9.95 and unit != "B" else f"{value:.0f} {unit}"
+    power = 0
+    while power < 4 and count / 1000**power >= 999.5:
+        power += 1
+    value, unit = count / 1000**power, ("B", "kB", "MB", "GB", "TB")[power]
+    return f"{value:.1f} {unit}" if power and value < 9.95 else f"{value:.0f} {unit}"
 
 
 def moment(when: datetime) -> str:

@@ -17,7 +17,9 @@ class RunContext:
     """Says whether this process is a task's kernel, and which tags its runs get."""
 
     def in_context(self) -> bool:
+        """Return whether this process is a task's kernel."""
         return TASK_RUN in os.environ
 
     def tags(self) -> dict[str, str]:
+        """Return the tags of a further run that the notebook opens."""
         return {TASK_RUN_TAG: os.environ[TASK_RUN], "mlflow.parentRunId": os.environ[TASK_RUN]}

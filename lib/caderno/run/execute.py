@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -28,7 +27,7 @@ from papermill.execute import execute_notebook, remove_error_markers
 from papermill.log import logger as papermill_logger
 
 from caderno.plan.records import Cell, Failure
-from caderno.run.kernels import KernelControl, TaskKernelManager
+from caderno.run.kernels import TIMEOUT, KernelControl, TaskKernelManager
 
 SAVE_EVERY = 10.0  # seconds between saves of the partial notebook: each writes the whole of it
 _ENGINE = "caderno"
@@ -57,7 +56,7 @@ def execute(
     partial: Path,
     control: KernelControl,
     timeout: float | None = None,
-    on_cell: Callable[[int, float], None] = lambda count, seconds: None,
+    on_cell: Callable[[int, float], None],
 ) -> Execution:
     """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
 
@@ -68,7 +67,7 @@ def execute(
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
     sockets = Path(tempfile.mkdtemp(prefix="caderno-"))  # short: a socket's path has at most 107 bytes
-    watchdog = threading.Timer(timeout, control.stop, ["timeout"]) if timeout else None
+    watchdog = threading.Timer(timeout, control.stop, [TIMEOUT]) if timeout else None
     if watchdog:
         watchdog.daemon = True
         watchdog.start()
@@ -100,7 +99,7 @@ def execute(
         control.ended()
         shutil.rmtree(sockets, ignore_errors=True)
     if control.reason:
-        seconds = f" after {timeout:g} s" if control.reason == "timeout" and timeout else ""
+        seconds = f" after {timeout:g} s" if control.reason == TIMEOUT and timeout else ""
         before = execution.failure
         trace = before.traceback if before else ""
         execution.failure = _failure(execution, control.reason, f"stopped{seconds}", trace)
@@ -108,9 +107,13 @@ def execute(
 
 
 def _failure(execution: Execution, kind: str, message: str, traceback: str = "") -> Failure:
+    known: dict[str, Any] = {"kind": _plain(kind), "message": _plain(message), "traceback": _plain(traceback)}
     index = execution.running
-    source = execution.notebook.cells[index].source if execution.notebook and index is not None else ""
-    return Failure(kind=_plain(kind), message=_plain(message), cell=index, source=source, traceback=_plain(traceback))
+    if index is None:
+        return Failure(**known)
+    cells = execution.notebook.cells
+    injected = sum(INJECTED in cell.metadata.get("tags", []) for cell in cells[:index])
+    return Failure(**known, cell=index, number=index + 1 - injected, source=cells[index].source)
 
 
 def _plain(text: str) -> str:
@@ -220,10 +223,3 @@ papermill_engines.register(_ENGINE, _Engine)
 def write_notebook(notebook: Any, path: Path) -> None:
     """Write a notebook as JSON text; lone surrogates in outputs are replaced."""
     path.write_bytes(nbformat.writes(notebook).encode("utf-8", "replace"))
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal: "SIGKILL"."""
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"

@@ -29,14 +29,17 @@ class Journal:
         self._write()
 
     def opened(self, run_id: str, place: Path | None = None) -> None:
+        """Note a run that was opened in MLflow, and where its task's result will stand."""
         self._open[run_id] = str(place or "")
         self._write()
 
     def closed(self, run_id: str) -> None:
+        """Note that a run was ended in MLflow."""
         self._open.pop(run_id, None)
         self._write()
 
     def still_open(self) -> list[str]:
+        """Return the ids of runs that were opened and not ended."""
         return list(self._open)
 
     def end(self) -> None:

@@ -18,7 +18,7 @@ def _die_with_parent() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:  # the parent was gone before we asked
+    if str(os.getppid()) != os.environ.get("CADERNO_ENGINE"):  # the engine was gone before we asked
         os._exit(1)
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
+TIMEOUT = "timeout"
+KILLED = "killed"
+ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 GRACE = 10.0  # seconds between the request to stop and the kill
 
 
@@ -29,11 +32,18 @@ class KernelControl:
         self._killer: threading.Timer | None = None
 
     def started(self, pid: int) -> None:
+        """Note the kernel's process; end it at once if it was stopped before it started."""
         with self._lock:
             self._pid = pid
             stopped = self.reason is not None
         if stopped:
             self.kill()
+
+    def renew(self) -> None:
+        """Forget a timeout before the task is tried again; a task that was killed stays so."""
+        with self._lock:
+            if self.reason == TIMEOUT:
+                self.reason, self._killer = None, None
 
     def stop(self, reason: str, grace: float = GRACE) -> None:
         """Interrupt the running cell; kill the kernel's group if it is still there after `grace` seconds."""
@@ -47,6 +57,7 @@ class KernelControl:
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:
+        """End the kernel's group now."""
         self._signal(signal.SIGKILL)
 
     def ended(self) -> None:
@@ -80,6 +91,7 @@ class TaskKernelManager(AsyncKernelManager):
     def for_task(
         cls, control: KernelControl, environment: Mapping[str, str], folder: Path, sockets: Path
     ) -> type[TaskKernelManager]:
+        """Return the manager's class for one kernel: its environment, working directory and folder of sockets."""
         attributes = {"control": control, "environment": environment, "folder": folder, "sockets": sockets}
         return type("TaskKernelManager", (cls,), attributes)
 
@@ -100,8 +112,14 @@ class TaskKernelManager(AsyncKernelManager):
     async def _async_start_kernel(self, **kwargs: Any) -> None:
         with (self.sockets / "kernel.log").open("ab") as log:
             await super()._async_start_kernel(
-                **kwargs | {"env": dict(self.environment), "cwd": str(self.folder), "stdout": log, "stderr": log}
+                **kwargs
+                | {
+                    "env": {**self.environment, ENGINE: str(os.getpid())},
+                    "cwd": str(self.folder),
+                    "stdout": log,
+                    "stderr": log,
+                }
             )
-        self.control.started(self.provisioner.pid)  # type: ignore[union-attr]  # set by the start
+        self.control.started(self.provisioner.pid)  # type: ignore[union-attr]  # a local process, just started
 
-    start_kernel = _async_start_kernel  # type: ignore[assignment]
+    start_kernel = _async_start_kernel

@@ -27,9 +27,14 @@ _STYLES = {
     "skipped": "yellow",
 }
 
+_PIPE_WIDTH = 400  # columns where no terminal limits them: a line is a row
+
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
 
 
 def _table(*columns: str) -> Table:
@@ -79,7 +84,7 @@ def show_record(record: TaskRecord, place: str) -> None:
     table.show_header = False
     console.print(table)
     if record.failure:
-        cell = f" in cell {record.failure.cell + 1}" if record.failure.cell is not None else ""
+        cell = f" in cell {record.failure.number}" if record.failure.number is not None else ""
         console.print(f"[bold red]{escape(record.failure.kind)}[/]{cell}: {escape(record.failure.message)}")
 
 

@@ -78,6 +78,7 @@ class Progress:
         self._stop_live()
 
     def __call__(self, event: Event) -> None:
+        """Show what has happened; called for every event of the run."""
         match event:
             case RunStarted():
                 self._start(event)
@@ -173,7 +174,7 @@ class Progress:
         self._console.print(f"report: {escape(event.report)}", soft_wrap=True)
 
     def _show_failure(self, event: TaskFailed) -> None:
-        place = f"{event.notebook}, cell {event.cell + 1}" if event.cell is not None else event.notebook
+        place = f"{event.notebook}, cell {event.cell}" if event.cell is not None else event.notebook
         self._console.print()
         self._console.print(f"[bold red]✗ {escape(event.task)}[/] failed in {escape(place)}", soft_wrap=True)
         for line in event.source.splitlines()[:15]:
@@ -195,5 +196,3 @@ def _first_line(text: str) -> str:
 def _counted(counts: Counter[str] | dict[str, int]) -> str:
     order = ("failed", "killed", "skipped", "running", "waiting", "succeeded", "cached")
     return ", ".join(f"{counts[state]} {state}" for state in order if counts.get(state)) or "no tasks"
-
-

@@ -31,6 +31,7 @@ def user_name(root: Path) -> str:
 
 
 def host_name() -> str:
+    """Return this machine's name."""
     return platform.node() or "unknown"
 
 

@@ -60,6 +60,7 @@ class Tracking:
     def __init__(self, project: Project, pipeline: str) -> None:
         """Open the store, creating it once under a lock. Raises TrackingError where it can't be reached."""
         self.uri = tracking_uri(project)
+        self._shown = masked(self.uri).replace(f"{project.root}/", "")
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
         import mlflow  # 2–3 CPU seconds: only where something runs
@@ -114,7 +115,7 @@ class Tracking:
             known["mlflow.parentRunId"] = parent.run_id
         run_id = self.client.create_run(self.experiment, tags=known, run_name=name).info.run_id
         return TrackingRun(
-            tracking_uri=masked(self.uri),
+            tracking_uri=self._shown,
             experiment_id=self.experiment,
             run_id=run_id,
             url=f"{self.uri.rstrip('/')}/#/experiments/{self.experiment}/runs/{run_id}"
@@ -153,9 +154,7 @@ class Tracking:
             return
         import mlflow
 
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=model.uri, dst_path=str(target), tracking_uri=self.uri
-        )
+        mlflow.artifacts.download_artifacts(artifact_uri=model.uri, dst_path=str(target), tracking_uri=self.uri)
 
     def log_task(self, run: TrackingRun, parameters: Mapping[str, Any], tags: Mapping[str, str], place: Path) -> None:
         """Log to a task's run what the engine knows of it.

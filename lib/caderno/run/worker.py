@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
 from caderno.plan.store import NOTEBOOK, PAGE
 from caderno.run import execute as executing
 from caderno.run.journal import Journal
-from caderno.run.kernels import KernelControl
+from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.tracking import Tracking, source_tags
 from caderno.spec import Task
 
@@ -37,7 +37,6 @@ class RunContext:
     user: str
     host: str
     threads: int  # native threads a task may use
-    warn: Callable[[str], None] = field(default=lambda text: None)
 
 
 def run_task(
@@ -53,12 +52,13 @@ def run_task(
     While another run computes the same fingerprint this waits, and then uses its result.
     """
     store = context.planner.store
-    with store.lock(resolved.fingerprint):
+    with store.lock(resolved.fingerprint, given_up=lambda: control.reason is not None):
         if not force:
             found, _ = store.find(task.folder, resolved.fingerprint)
             if found:
                 return found, store.place(task.folder, resolved.fingerprint), False
         for _ in range(task.retries + 1):
+            control.renew()
             record, place = _attempt(context, task, resolved, control, on_cell)
             if record.state != "failed":
                 break
@@ -100,9 +100,10 @@ def _attempt(
     record = TaskRecord(
         pipeline=context.planner.pipeline.name,
         task=task.id,
-        state="succeeded" if failure is None else "killed" if failure.kind == "killed" else "failed",
+        state="succeeded" if failure is None else KILLED if failure.kind == KILLED else "failed",
         fingerprint=resolved.fingerprint,
         notebook=task.notebook.name,
+        profile=context.planner.pipeline.profile,
         run=context.run,
         started=started,
         seconds=round(time.monotonic() - began, 3),
@@ -154,7 +155,7 @@ def _environment(context: RunContext, tracked: TrackingRun) -> Mapping[str, str]
     lib = str(context.planner.project.lib)
     inherited = os.environ.get("PYTHONPATH")
     threads = str(context.threads)
-    defaults = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    defaults = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return (
         defaults
         | dict(os.environ)

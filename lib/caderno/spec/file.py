@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from caderno.errors import InvalidPipeline, Problem, did_you_mean
 from caderno.spec.yaml import Document, Key
@@ -28,7 +28,16 @@ def _duration(value: Any) -> Any:
     raise ValueError("a duration is a number with a unit, such as 90s, 20m, 2h")
 
 
+def _distinct(values: list[Scalar]) -> list[Scalar]:
+    texts = [str(value) for value in values]
+    for position, text in enumerate(texts):
+        if text in texts[:position]:
+            raise ValueError(f"the value {text} stands twice")
+    return values
+
+
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+Axis = Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class _Mapping(BaseModel):
@@ -40,7 +49,7 @@ class TaskFile(_Mapping):
 
     notebook: str
     params: dict[Name, JsonValue] = {}
-    matrix: dict[Name, Annotated[list[Scalar], Field(min_length=1)]] = {}
+    matrix: dict[Name, Axis] = {}
     inputs: dict[Name, str | list[str]] = {}
     outputs: dict[Name, str] = {}
     after: list[str] = []
@@ -70,7 +79,7 @@ def validate(document: Document) -> PipelineFile:
 
 def _order(problem: Problem) -> tuple[str, int]:
     file, _, line = problem.where.rpartition(":")
-    return file, int(line)
+    return (file, int(line)) if line.isdigit() else (problem.where, 0)
 
 
 def _problem(document: Document, detail: Any) -> Problem:

@@ -52,10 +52,12 @@ class Notebook:
 
     @property
     def is_python(self) -> bool:
+        """Whether its code is Python, so that it can be parsed here."""
         return self.language == "python"
 
     @cached_property
     def parameters_cell(self) -> CodeCell | None:
+        """The cell that papermill's parameters follow, or None."""
         return next((cell for cell in self.cells if "parameters" in cell.tags), None)
 
     @cached_property
@@ -108,10 +110,23 @@ def _shape_problem(content: Any) -> tuple[str, str] | None:
     if not isinstance(content, dict) or "nbformat" not in content:
         return "is JSON, but not a notebook", "open it in JupyterLab and save it again"
     if content["nbformat"] != 4:
-        return f"has notebook format {content['nbformat']}, not 4", "run: jupyter nbconvert --to notebook --inplace FILE"
+        return (
+            f"has notebook format {content['nbformat']}, not 4",
+            "run: jupyter nbconvert --to notebook --inplace FILE",
+        )
     if not isinstance(content.get("cells"), list):
         return "has no list of cells", "open it in JupyterLab and save it again"
+    for number, cell in enumerate(content["cells"], 1):
+        if not _is_cell(cell):
+            return f"cell {number} is none of nbformat 4", "open it in JupyterLab and save it again"
     return None
+
+
+def _is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
+        return False
+    source = cell.get("source", "")
+    return isinstance(source, str) or (isinstance(source, list) and all(isinstance(line, str) for line in source))
 
 
 def _code_cell(index: int, cell: dict[str, Any], python: bool) -> CodeCell:

@@ -135,7 +135,7 @@ class Pipeline:
             elif target in names:
                 yield from (task.id for task in self.tasks.values() if task.name == target)
             else:
-                raise UnknownName("task", target, [*names, *(id for id in self.tasks if "[" in target)])
+                raise UnknownName("task", target, [*names, *(known for known in self.tasks if "[" in target)])
 
 
 def choose(project: Project, name: str | None) -> str:
@@ -188,10 +188,10 @@ def _override(document: Document, target: str, text: str) -> Document:
     tree: Any = {"params": {parameter: value}}
     key: Key = ("params", parameter)
     if dot:
-        tasks = document.value.get("tasks", {}) if isinstance(document.value, dict) else {}
+        tasks = validate(document).tasks
         if task not in tasks:
             raise InvalidPipeline([Problem(f"-p {target}", f"there is no task {task!r}", did_you_mean(task, tasks))])
-        section = "inputs" if parameter in (tasks[task].get("inputs") or {}) else "params"
+        section = "inputs" if parameter in tasks[task].inputs else "params"
         tree, key = {"tasks": {task: {section: {parameter: value}}}}, ("tasks", task, section, parameter)
     return Document(tree, {key: (f"-p {target}={text}", 0)})
 
@@ -217,10 +217,11 @@ class _Unfolder:
             for axes in self.axes[name]:
                 unfolded = self._task(name, task, notebook, axes)
                 tasks[unfolded.id] = unfolded
-        self._check_shared()
+        if None not in self.notebooks.values():
+            self._check_shared()
         if self.problems:
             raise InvalidPipeline(dict.fromkeys(self.problems))
-        ordered = {id: tasks[id] for id in self._order(tasks)}
+        ordered = {task_id: tasks[task_id] for task_id in self._order(tasks)}
         return Pipeline(self.file.name, self.file.description, profile, ordered)
 
     def _problem(self, key: Key, message: str, hint: str = "") -> None:
@@ -254,7 +255,9 @@ class _Unfolder:
                     continue  # the notebook logs it to MLflow; it needs no path
                 if parameter not in notebook.parameters:
                     self._undeclared(key, parameter, notebook)
-        written = " ".join(text for value in task.inputs.values() for text in ([value] if isinstance(value, str) else value))
+        written = " ".join(
+            text for value in task.inputs.values() for text in ([value] if isinstance(value, str) else value)
+        )
         for axis in task.matrix:
             if axis not in notebook.parameters and f"{{{axis}}}" not in written:
                 self._undeclared(("tasks", name, "matrix", axis), axis, notebook)
@@ -262,7 +265,9 @@ class _Unfolder:
     def _undeclared(self, key: Key, parameter: str, notebook: Notebook) -> None:
         if notebook.parameters_cell is None:
             hint = "tag the cell that assigns the parameters with `parameters` (JupyterLab: property inspector)"
-            self._problem(key, f"{notebook.name} has no cell tagged `parameters`, so it can't receive {parameter}", hint)
+            self._problem(
+                key, f"{notebook.name} has no cell tagged `parameters`, so it can't receive {parameter}", hint
+            )
             return
         hint = did_you_mean(parameter, notebook.parameters, "parameter")
         self._problem(key, f"{notebook.name} declares no parameter {parameter!r}", hint)
@@ -392,7 +397,7 @@ class _Unfolder:
             self._problem(key, f"task {task} has no output {output!r}", did_you_mean(output, outputs, "output"))
             return [], False
         matching, many = self._instances(key, task, axes)
-        return [FromTask(id, output) for id in matching], many
+        return [FromTask(task_id, output) for task_id in matching], many
 
     def _instances(self, key: Key, task: str, axes: Mapping[str, Any]) -> tuple[list[str], bool]:
         """Return the instances of `task` that agree with `axes`, and whether it has an axis that we have not."""
@@ -414,7 +419,11 @@ class _Unfolder:
         if path == MODEL_KIND:
             return parameter
         path = self._formatted(key, path, axes)
-        if path.startswith("/") or ".." in path.split("/") or path in ("", "notebook.ipynb", "report.html", "task.json"):
+        if (
+            path.startswith("/")
+            or ".." in path.split("/")
+            or path in ("", "notebook.ipynb", "report.html", "task.json")
+        ):
             self._problem(key, f"output {parameter!r} can't be {path!r}", "give a file name, such as train.parquet")
         return path
 
@@ -431,9 +440,9 @@ class _Unfolder:
     def _order(self, tasks: Mapping[str, Task]) -> Iterator[str]:
         """Yield the ids so that each stands after its upstream, else as in the file."""
         try:
-            yield from TopologicalSorter({id: task.upstream for id, task in tasks.items()}).static_order()
+            yield from TopologicalSorter({task.id: task.upstream for task in tasks.values()}).static_order()
         except CycleError as error:
-            circle = list(dict.fromkeys(id.partition("[")[0] for id in error.args[1]))
+            circle = list(dict.fromkeys(member.partition("[")[0] for member in error.args[1]))
             path = " → ".join([*circle, circle[0]])
             where = self.document.where(("tasks", circle[0]))
             hint = "take one of these edges out of `inputs` or `after`"

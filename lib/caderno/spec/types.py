@@ -64,7 +64,7 @@ def convert(value: Any, annotation: str) -> Any:
 def _adapter(annotation: str) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(_resolve(ast.parse(annotation, mode="eval").body))
-    except (SyntaxError, TypeError) as error:
+    except (SyntaxError, TypeError, ValueError, AssertionError) as error:  # Literal[NAME], Literal[()]
         raise UncheckedType(annotation) from error
 
 
@@ -82,7 +82,8 @@ def _resolve(node: ast.expr) -> Any:
             members = inner.elts if isinstance(inner, ast.Tuple) else [inner]
             if name == "Literal":
                 return Literal[tuple(ast.literal_eval(member) for member in members)]
-            return _GENERICS[name][tuple(_resolve(member) for member in members)]
+            resolved = tuple(_resolve(member) for member in members)
+            return _GENERICS[name][resolved[0] if len(resolved) == 1 else resolved]
         case ast.Constant(value=builtins) if builtins is ...:
             return ...
     raise UncheckedType(ast.unparse(node))

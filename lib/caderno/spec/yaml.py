@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -59,7 +59,7 @@ def _overlay(base: Any, over: Any, key: Key, lines: dict[Key, Any], over_lines: 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever is built
     """Resolves plain scalars by the core schema of YAML 1.2."""
 
-    yaml_implicit_resolvers: dict[Any, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
 
 for _tag, _pattern, _first in (
@@ -96,12 +96,16 @@ def parse(text: bytes | str, name: str) -> Document:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        hint = "indent with spaces" if "'\\t'" in str(error.problem) else ""
+        tab = "\t" in _line(text, line) and "start any token" in str(error.problem)
+        hint = "indent with spaces" if tab else ""
         raise InvalidPipeline([Problem(f"{name}:{line}", f"not valid YAML: {error.problem}", hint)]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidPipeline([Problem(name, f"not valid YAML: {str(error).splitlines()[0]}")]) from None
     builder = _Builder(name)
-    value = None if node is None else builder.build(node, ())
+    try:
+        value = None if node is None else builder.build(node, ())
+    except RecursionError:
+        raise InvalidPipeline([Problem(name, "is nested too deeply")]) from None
     if builder.problems:
         raise InvalidPipeline(builder.problems)
     return Document(value, builder.lines or {(): (name, 1)})
@@ -110,6 +114,11 @@ def parse(text: bytes | str, name: str) -> Document:
 def scalar(text: str) -> Any:
     """Return what `text` means as a YAML 1.2 value: the right side of `-p task.name=value`."""
     return parse(text, "-p").value
+
+
+def _line(text: bytes | str, number: int) -> str:
+    lines = (text if isinstance(text, str) else text.decode("utf-8", "replace")).splitlines()
+    return lines[number - 1] if number <= len(lines) else ""
 
 
 class _Builder:
@@ -130,6 +139,8 @@ class _Builder:
             raise InvalidPipeline([Problem(f"{self.name}:{line}", "aliases expand without end or to too much")])
         self._open.add(id(node))
         try:
+            if isinstance(node, yaml.CollectionNode) and not node.tag.endswith((":map", ":seq")):
+                self._problem(line, f"the tag {node.tag} has no meaning here", "remove it")
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, key)
             if isinstance(node, yaml.SequenceNode):
@@ -157,10 +168,14 @@ class _Builder:
             return None
         if kind == "bool":
             return text.lower() == "true"
-        if kind == "int":
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-        if kind == "float":
-            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        try:
+            if kind == "int":
+                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            if kind == "float":
+                return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        except ValueError:  # a tag that lies, or thousands of digits
+            self._problem(line, f"{text[:20]} is no {kind}", "write a number, or a text in quotes")
+            return None
         self._problem(line, f"the tag {node.tag} has no meaning here", "remove it")
         return None
 

@@ -1,0 +1,63 @@
+# The few commands of daily life. Everything runs in .venv, which each target sets up when the lock changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROFILE ?=
+LAB_ARGS ?=
+CASE ?=
+SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help run test lint types bench lab ui sources lock clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
+	$(BIN)/caderno run $(SETTINGS)
+
+test: $(READY) ## run all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## check style, layers and notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	git ls-files -z '*.ipynb' | xargs -0 $(BIN)/nbstripout --verify
+
+types: $(READY) ## check the types of lib/
+	$(BIN)/mypy
+
+bench: $(READY) ## measure against named peers
+	$(BIN)/python tests/benchmarks/bench.py $(CASE)
+
+lab: run ## open JupyterLab; notebooks find `latest` results and MLflow
+	$(BIN)/python -m nbdime config-git --enable 2>/dev/null || true
+	MLFLOW_TRACKING_URI="sqlite:///$(CURDIR)/mlflow.db" MLFLOW_EXPERIMENT_NAME=flights \
+	  PYTHONPATH="$(CURDIR)/lib" $(BIN)/jupyter lab --notebook-dir="$(CURDIR)" $(LAB_ARGS)
+
+ui: $(READY) ## open MLflow's pages
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
+
+sources: data/sources/.made ## write the three systems' data to data/sources
+
+data/sources/.made: $(READY) $(wildcard lib/flights/sources/*.py)
+	@$(BIN)/python -m flights.sources --to data/sources
+	@touch $@
+
+lock: ## pin and hash every dependency anew (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
+	$(PYTHON) tests/tools/environment.py > environment.yml
+
+clean: ## remove results, reports, caches and the environment
+	rm -rf $(VENV) data reports/*.html reports/*/ mlflow.db* mlartifacts .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,123 @@
+"""What became of each task of a run: kept for the record, told to the watchers."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from caderno.errors import CadernoError, Stopped
+from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped, Watcher
+from caderno.plan.planner import Planner
+from caderno.plan.records import RunTask, RunTaskState, TaskRecord
+from caderno.spec import Task
+
+
+class Outcomes:
+    """The settled tasks of the run `run`: `left` by id in order of settling, `records` of those with a result."""
+
+    def __init__(self, run: str, planner: Planner, watchers: Sequence[Watcher]) -> None:
+        self.run = run
+        self.records: dict[str, TaskRecord] = {}
+        self.left: dict[str, RunTask] = {}
+        self._planner = planner
+        self._watchers = watchers
+        self._emitting = threading.Lock()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a task failed."""
+        return any(left.state in ("failed", "killed") for left in self.left.values())
+
+    def emit(self, event: Event) -> None:
+        """Hand `event` to every watcher; workers may call this at once."""
+        with self._emitting:
+            for watcher in self._watchers:
+                watcher(event)
+
+    def cached(self, task: Task, record: TaskRecord) -> None:
+        """Settle a task whose result was there."""
+        store = self._planner.store
+        self.records[task.id] = record
+        store.point_latest(task.folder, record.fingerprint)
+        self._leave(task, "cached", "cached", record, store.place(task.folder, record.fingerprint))
+        self.emit(TaskCached(run=self.run, task=task.id, fingerprint=record.fingerprint))
+
+    def skipped(self, task: Task, why: str) -> None:
+        """Settle a task that does not run."""
+        self._leave(task, "skipped", why)
+        self.emit(TaskSkipped(run=self.run, task=task.id, why=why))
+
+    def executed(self, task: Task, why: str, record: TaskRecord, place: Path) -> None:
+        """Settle a task that ran, be it to its end or not."""
+        self._leave(task, record.state, why, record, place, record.started)
+        page = f"{self._planner.project.relative(place)}/report.html"
+        common: dict[str, Any] = {
+            "run": self.run,
+            "task": task.id,
+            "fingerprint": record.fingerprint,
+            "seconds": record.seconds,
+        }
+        if record.failure is None:
+            self.records[task.id] = record
+            self.emit(TaskFinished(**common, report=page))
+            return
+        self.emit(
+            TaskFailed(
+                **common,
+                error=f"{record.failure.kind}: {record.failure.message}",
+                notebook=record.notebook,
+                cell=record.failure.number,
+                source=record.failure.source,
+                traceback=record.failure.traceback,
+                report=page,
+                killed=record.state == "killed",
+            )
+        )
+
+    def lost(self, task: Task, error: Exception, started: datetime) -> None:
+        """Settle a task that left no record, because the store or MLflow gave way."""
+        text = f"{type(error).__name__}: {error}"
+        trace = "" if isinstance(error, CadernoError) else "".join(traceback.format_exception(error))
+        killed = isinstance(error, Stopped)
+        self._leave(task, "killed" if killed else "failed", text, started=started)
+        self.emit(
+            TaskFailed(
+                run=self.run,
+                task=task.id,
+                fingerprint="",
+                seconds=0.0,
+                error=text,
+                notebook=task.notebook.name,
+                cell=None,
+                source="",
+                traceback=trace,
+                report="",
+                killed=killed,
+            )
+        )
+
+    def _leave(
+        self,
+        task: Task,
+        state: RunTaskState,
+        why: str,
+        record: TaskRecord | None = None,
+        place: Path | None = None,
+        started: datetime | None = None,
+    ) -> None:
+        self.left[task.id] = RunTask(
+            task=task.id,
+            name=task.name,
+            notebook=task.notebook.name,
+            state=state,
+            why=why,
+            upstream=list(task.upstream),
+            fingerprint=record.fingerprint if record else None,
+            folder=self._planner.project.relative(place) if place else None,
+            started=started,
+            seconds=record.seconds if record and state != "cached" else 0.0,
+        )

@@ -1,0 +1,230 @@
+"""One run of a plan, from its first event to its record, its page and its MLflow run."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from caderno import report
+from caderno.errors import InvalidPipeline, Problem, did_you_mean
+from caderno.events import CellFinished, RunFinished, RunStarted, TaskStarted, Watcher, now
+from caderno.plan.planner import FORCED, Plan, Planner, Resolved
+from caderno.plan.records import RunRecord, RunState, RunTask, TrackingRun
+from caderno.run import journal as journals
+from caderno.run import provenance
+from caderno.run.outcomes import Outcomes
+from caderno.run.stop import Stop
+from caderno.spec import Task
+
+if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
+    from caderno.run.kernels import KernelControl
+    from caderno.run.scheduler import Done
+    from caderno.run.worker import RunContext
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: at most `jobs` tasks at once on `cores` processors; `fail_fast` starts nothing after a failure.
+
+    `command` is what a person types to do the same.
+    """
+
+    jobs: int
+    cores: int
+    fail_fast: bool = False
+    command: str = "caderno run"
+
+
+def execute(
+    planner: Planner, plan: Plan, options: Options, watchers: Sequence[Watcher] = ()
+) -> tuple[RunRecord, int | None]:
+    """Run `plan` and return (its record, the number of the signal that stopped it or None).
+
+    A task's failure is in the record, not raised. Raises TrackingError or InvalidPipeline before any kernel
+    starts, where MLflow can't be used or a kernel is not installed.
+    """
+    session = _Session(planner, plan, options, watchers)
+    with session.stop.installed():
+        return session.run(), session.stop.signal
+
+
+class _Session:
+    def __init__(self, planner: Planner, plan: Plan, options: Options, watchers: Sequence[Watcher]) -> None:
+        self.id = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.stop = Stop()
+        self._planner = planner
+        self._plan = plan
+        self._options = options
+        self._outcomes = Outcomes(self.id, planner, watchers)
+        self._started = now()
+        self._began = time.monotonic()
+        self._user = provenance.user_name(planner.project.root) if plan.to_run else ""
+        self._host = provenance.host_name()
+        self._git = provenance.git_state(planner.project.root) if plan.to_run else None
+
+    def run(self) -> RunRecord:
+        self._outcomes.emit(
+            RunStarted(
+                run=self.id,
+                pipeline=self._plan.pipeline.name,
+                tasks=tuple(planned.task.id for planned in self._plan.tasks),
+                to_run=self._plan.to_run,
+                expected=self._expected(),
+            )
+        )
+        self._close_orphans()
+        if self._plan.to_run:
+            return self._finish(*self._run_tasks())
+        for planned in self._plan.tasks:
+            if planned.record:
+                self._outcomes.cached(planned.task, planned.record)
+        return self._finish(None, None)
+
+    def _expected(self) -> dict[str, float]:
+        """Return the seconds that each task which may run took in its latest record."""
+        latest = {p.task.id: self._planner.store.latest(p.task.folder) for p in self._plan.tasks if not p.record}
+        return {task: found[0].seconds for task, found in latest.items() if found}
+
+    def _close_orphans(self) -> None:
+        """End in MLflow what engines that were killed left running."""
+        for uri, endings in journals.orphans(self._planner.project):
+            if not endings:
+                continue
+            from caderno.run.tracking import Tracking, tracking_uri
+
+            if uri == tracking_uri(self._planner.project):
+                tracking = Tracking(self._planner.project, self._plan.pipeline.name)
+                for run_id, ending in endings.items():
+                    tracking.close_orphan(run_id, ending)
+
+    def _run_tasks(self) -> tuple[RunContext, TrackingRun]:
+        from caderno.run.scheduler import Scheduler
+        from caderno.run.tracking import Tracking, source_tags
+        from caderno.run.worker import RunContext
+
+        self._check_kernels()
+        project, name = self._planner.project, self._plan.pipeline.name
+        tracking = Tracking(project, name)
+        journal = journals.Journal(project, self.id, tracking.uri)
+        tags = source_tags(self._git, self._user) | {"caderno.run": self.id, "caderno.pipeline": name}
+        parent = tracking.start(f"{name} {self.id}", tags | {"mlflow.source.name": self._options.command})
+        journal.opened(parent.run_id)
+        context = RunContext(
+            run=self.id,
+            planner=self._planner,
+            tracking=tracking,
+            journal=journal,
+            parent=parent,
+            git=self._git,
+            user=self._user,
+            host=self._host,
+            threads=max(1, self._options.cores // self._options.jobs),
+        )
+
+        def work(task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
+            return self._work(context, task, resolved, why, control)
+
+        options = self._options
+        Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
+        return context, parent
+
+    def _check_kernels(self) -> None:
+        """A kernel that is not installed is an error before anything starts."""
+        from jupyter_client.kernelspec import KernelSpecManager
+
+        known = KernelSpecManager().find_kernel_specs()
+        wanted = {p.task.notebook.name: p.task.notebook.kernel for p in self._plan.tasks if not p.record}
+        problems = [
+            Problem(name, f"asks for the kernel {kernel!r}, which is not installed", did_you_mean(kernel, known))
+            for name, kernel in sorted(wanted.items())
+            if kernel not in known
+        ]
+        if problems:
+            raise InvalidPipeline(problems)
+
+    def _work(self, context: RunContext, task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
+        from caderno.run.worker import run_task
+
+        cells = sum(bool(cell.source.strip()) for cell in task.notebook.cells)
+        self._outcomes.emit(
+            TaskStarted(run=self.id, task=task.id, fingerprint=resolved.fingerprint, why=why, cells=cells)
+        )
+
+        def on_cell(count: int, seconds: float) -> None:
+            self._outcomes.emit(CellFinished(run=self.id, task=task.id, cell=count, cells=cells, seconds=seconds))
+
+        return run_task(context, task, resolved, control, on_cell, force=why == FORCED)
+
+    def _finish(self, context: RunContext | None, parent: TrackingRun | None) -> RunRecord:
+        record = self._record(parent)
+        project = self._planner.project
+        page = project.reports / "index.html"
+        if context or not page.exists():
+            page = report.write_site(project.root, project.reports, record)
+        if context and parent:
+            self._close_parent(context, parent, record)
+        self._outcomes.emit(
+            RunFinished(
+                run=self.id,
+                state=record.state,
+                seconds=record.seconds,
+                counts=dict[str, int](Counter(task.state for task in record.tasks)),
+                report=project.relative(page),
+            )
+        )
+        return record
+
+    def _record(self, parent: TrackingRun | None) -> RunRecord:
+        state: RunState = "failed" if self._outcomes.failed else "succeeded"
+        if self.stop.signal is not None:
+            state = "killed"
+        return RunRecord(
+            run=self.id,
+            pipeline=self._plan.pipeline.name,
+            description=self._plan.pipeline.description,
+            profile=self._plan.pipeline.profile,
+            command=self._options.command,
+            state=state,
+            started=self._started,
+            seconds=round(time.monotonic() - self._began, 3),
+            user=self._user,
+            host=self._host,
+            git=self._git,
+            tracking=parent,
+            tasks=[self._outcomes.left[planned.task.id] for planned in self._plan.tasks],
+        )
+
+    def _close_parent(self, context: RunContext, parent: TrackingRun, record: RunRecord) -> None:
+        tracking, journal = context.tracking, context.journal
+        path = self._planner.store.save_run(record)
+        status = {"succeeded": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[record.state]
+        tracking.log_run(parent, self._links(record.tasks), path, _note(record))
+        tracking.finish(parent.run_id, status)
+        journal.closed(parent.run_id)
+        for run_id in journal.still_open():
+            tracking.close_orphan(run_id, "FAILED")
+            journal.closed(run_id)
+        journal.end()
+
+    def _links(self, tasks: Sequence[RunTask]) -> dict[str, str]:
+        """Return for each cached task a tag that names the MLflow run which made its result."""
+        return {
+            f"caderno.reused/{_tag_name(left.task)}": tracked.run_id
+            for left in tasks
+            if left.state == "cached" and (tracked := self._outcomes.records[left.task].tracking)
+        }
+
+
+def _tag_name(task: str) -> str:
+    """Return a task's id in the characters that MLflow admits in a tag's name."""
+    return "".join(char if char.isalnum() or char in "_-. /" else "." for char in task).rstrip(".")
+
+
+def _note(record: RunRecord) -> str:
+    """Return the description of the parent run: a Markdown table of its tasks."""
+    rows = [f"| {left.task} | {left.state} | {left.why} | {left.seconds:.1f} |" for left in record.tasks[:200]]
+    return "\n".join([f"{record.description}\n", "| task | state | why | seconds |", "|---|---|---|---:|", *rows])

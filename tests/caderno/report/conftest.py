@@ -1,0 +1,347 @@
+"""Executed notebooks and records, built by hand: what a page is made from, without a kernel."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+from caderno.plan.records import (
+    Cell,
+    Code,
+    Failure,
+    Git,
+    Input,
+    Output,
+    RunRecord,
+    RunTask,
+    RunTaskState,
+    TaskRecord,
+    TrackingRun,
+)
+from caderno.report import render_task, write_site
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+STARTED = datetime(2013, 11, 9, 7, 30, 12, tzinfo=UTC)
+SHA = "3f9a" * 16
+COMMIT = "1a2b3c4d" * 5
+TRACEBACK = (
+    "\x1b[31m---------------------------------------------------------------------------\x1b[39m\n"
+    "\x1b[31mValueError\x1b[39m                                Traceback (most recent call last)\n"
+    "\x1b[36mCell\x1b[39m\x1b[36m \x1b[39m\x1b[32mIn[3]\x1b[39m\x1b[32m, line 2\x1b[39m\n"
+    "\x1b[32m      1\x1b[39m weather = pd.read_parquet(path)\n"
+    "\x1b[32m----> \x1b[39m\x1b[32m2\x1b[39m hourly = weather.pivot(\x1b[33m'observed'\x1b[39m)\n"
+    "\n"
+    "\x1b[31mValueError\x1b[39m: Index contains <duplicate> entries, cannot reshape"
+)
+FRAME = """<div>
+<style scoped>.dataframe tbody tr th { vertical-align: top; }</style>
+<table border="1" class="dataframe">
+  <thead>
+    <tr style="text-align: right;"><th></th><th></th><th colspan="2" halign="left">late</th></tr>
+    <tr style="text-align: right;"><th>origin</th><th>carrier</th><th>flights</th><th>share</th></tr>
+  </thead>
+  <tbody>
+    <tr><th rowspan="2" valign="top">EWR</th><th>UA</th><td>46087</td><td>0.2513</td></tr>
+    <tr><th>EV</th><td>43939</td><td>0.3161</td></tr>
+    <tr><th>JFK</th><th>B6</th><td>42076</td><td>0.2320</td></tr>
+  </tbody>
+</table>
+<p>3 rows × 2 columns</p>
+</div>"""
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 120 40" width="120" height="40">'
+    '<script>document.title = "pwned"</script><path d="M4 36 L40 20 L80 26 L116 4" fill="none" stroke="#12566b"/></svg>'
+)
+
+
+def png(width: int = 8, height: int = 4) -> str:
+    """Return a small valid picture as base64."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + b"\x12\x56\x6b" * width for _ in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return base64.b64encode(data).decode()
+
+
+def shown(data: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> NotebookNode:
+    """Return the output of `display`."""
+    return new_output("display_data", data=dict(data), metadata=dict(metadata or {}))
+
+
+def printed(text: str, name: str = "stdout") -> NotebookNode:
+    """Return the output of `print`."""
+    return new_output("stream", name=name, text=text)
+
+
+def code(
+    source: str, *outputs: NotebookNode, n: int | None = 1, tags: Sequence[str] = (), name: str = ""
+) -> NotebookNode:
+    """Return an executed code cell; with `n` None it never ran. `name` becomes its id."""
+    cell = new_code_cell(source, outputs=list(outputs), execution_count=n, metadata={"tags": list(tags)})
+    if name:
+        cell["id"] = name
+    return cell
+
+
+def notebook(*cells: NotebookNode) -> NotebookNode:
+    """Return a Python notebook."""
+    info = {"name": "python", "pygments_lexer": "ipython3"}
+    return new_notebook(cells=list(cells), metadata={"language_info": info})
+
+
+OPENING = """# Which model tells best which flights will leave late?
+
+Two hours before the scheduled hour, how probable is it that a flight leaves 15 or more minutes late?
+
+**In:** the untouched months October to December and four candidates. **Out:** a ranking, with its uncertainty."""
+
+READING = """EWR's regional flights leave late most often: 31.6 % of them.
+
+| month | late |
+| --- | ---: |
+| October | 15.9 % |
+| December | 30.1 % |
+
+### How sure is that?
+
+Flights of one day share their weather, so days are drawn, not flights: $\\hat{p}_b = \\frac{1}{n}\\sum_i y_i$."""
+
+CONCLUSION = """**Gradient boosting ranks first: ROC AUC 0.761** (95 % interval 0.744 to 0.777), 0.009 above the forest
+(0.003 to 0.015): more than noise. Its Brier score is 0.1342, the base rate's 0.1610.
+
+| model | ROC AUC | Brier |
+| --- | ---: | ---: |
+| boosting | 0.761 | 0.1342 |
+| forest | 0.752 | 0.1360 |
+| logistic | 0.731 | 0.1402 |
+| base rate | 0.649 | 0.1610 |"""
+
+GROUPING = """import pandas as pd
+
+from flights.evaluate import ranking
+
+test = pd.read_parquet(test_path)
+test.groupby(["origin", "carrier"]).late.agg(["size", "mean"])"""
+
+
+def story(plot: str = "") -> NotebookNode:
+    """Return a notebook as a data scientist would leave it, with outputs of many kinds."""
+    wide = FRAME.replace("</tr>", "<td>1234567.89</td>" * 24 + "</tr>")
+    figure = {"image/png": plot or png(), "text/plain": "<Figure size 640x400 with 1 Axes>"}
+    log = "".join(f"draw {i:4d}: AUC 0.75{i % 10}\n" for i in range(500))
+    return notebook(
+        new_markdown_cell(OPENING),
+        code("seed: int = 42  # of the bootstrap", tags=["parameters"], name="p"),
+        code("seed = 7\nresamples = 500", n=2, tags=["injected-parameters"], name="fresh-each-time"),
+        new_markdown_cell("## What there is\n\nEach row is one scheduled flight; `tailnum` may be missing."),
+        code(GROUPING, shown({"text/html": FRAME, "text/plain": "late"}), n=3, name="by-carrier"),
+        new_markdown_cell(READING),
+        code("roc(test)", shown(figure, {"image/png": {"width": 620, "height": 380}}), n=4, name="roc"),
+        code("for draw in range(resamples):\n    step(draw)", printed(log), n=5, name="long"),
+        code("wide", shown({"text/html": wide, "text/plain": "wide"}), n=6, name="wide"),
+        code("warn()", printed("UserWarning: few flights in 2 of 92 days\n", "stderr"), n=7),
+        new_markdown_cell("## The answer\n\n```python\nranking.head(1)\n```"),
+        code("Markdown(text)", shown({"text/markdown": CONCLUSION}), n=8, tags=["summary"], name="sum"),
+    )
+
+
+def broken() -> NotebookNode:
+    """Return a notebook that failed in its third code cell, as papermill saves it."""
+    banner = new_markdown_cell("<span>An Exception was encountered at 'In [3]'.</span>")
+    banner.metadata["tags"] = ["papermill-error-cell-tag"]
+    lines = TRACEBACK.split("\n")
+    error = new_output(
+        "error", ename="ValueError", evalue="Index contains <duplicate> entries, cannot reshape", traceback=lines
+    )
+    return notebook(
+        banner,
+        new_markdown_cell("# Weather by the hour\n\nWhat did each airport's station observe in this month?"),
+        code("month: str = '2013-01'  # which", n=1, tags=["parameters"]),
+        code("print(len(weather))", printed("2226\n"), n=2),
+        new_markdown_cell("## Reshape"),
+        code("weather = pd.read_parquet(path)\nhourly = weather.pivot('observed', 'origin')", error, n=3, name="pivot"),
+        new_markdown_cell("## Write"),
+        code("hourly.to_parquet(out)", n=None, name="never"),
+        code("Markdown('fine')", n=None, tags=["summary"]),
+    )
+
+
+def record(task: str = "compare", **changes: Any) -> TaskRecord:
+    """Return the record of a task that succeeded, with `changes`."""
+    fields: dict[str, Any] = {
+        "pipeline": "flights",
+        "task": task,
+        "state": "succeeded",
+        "fingerprint": "c0ffee" + SHA[6:],
+        "notebook": f"notebooks/{task.partition('[')[0]}.ipynb",
+        "profile": None,
+        "run": "20131109-073000-3f9a",
+        "started": STARTED,
+        "seconds": 72.4,
+        "user": "user",
+        "host": "host",
+        "params": {"seed": 7, "resamples": 500, "hyperparameters": {"forest": {"max_depth": 12}}},
+        "overridden": ["seed", "resamples"],
+        "inputs": {
+            "test": [
+                Input(
+                    source="dataset.test",
+                    path="data/flights/dataset/1f/test.parquet",
+                    digest=SHA,
+                    size=2_345_678,
+                    task="dataset",
+                    fingerprint=SHA,
+                )
+            ],
+            "candidates": [
+                Input(
+                    source="train.model",
+                    path=f"data/flights/train/model={m}/2e/model",
+                    digest=SHA,
+                    size=812,
+                    task=f"train[model={m}]",
+                    fingerprint=SHA,
+                )
+                for m in ("base_rate", "forest")
+            ],
+            "source": [
+                Input(
+                    source="postgresql://reader:hunter2@db/flights",
+                    path="postgresql://reader:hunter2@db/flights",
+                    digest=None,
+                    size=None,
+                )
+            ],
+        },
+        "outputs": {"ranking": Output(path="ranking.parquet", digest=SHA, size=56_321)},
+        "code": Code(
+            notebook=SHA,
+            cells=[SHA],
+            modules={"flights.evaluate": SHA, "flights.plots": SHA},
+            packages={"pandas": "3.1.0", "scikit-learn": "1.9.1"},
+            python="3.11",
+        ),
+        "git": Git(commit=COMMIT, branch="main", dirty=True),
+        "tracking": TrackingRun(
+            tracking_uri="sqlite:///mlflow.db", experiment_id="1", run_id="abcdef0123456789", url=None
+        ),
+        "metrics": {"auc_boosting": 0.76123, "brier_boosting": 0.13421, "n_flights": 81245.0},
+        "cells": [Cell(index=1, seconds=0.01), Cell(index=6, seconds=3.214), Cell(index=7, seconds=64.0)],
+    }
+    return TaskRecord.model_validate(fields | changes)
+
+
+def failed_record(task: str = "weather[month=2013-03]", **changes: Any) -> TaskRecord:
+    """Return the record of a task that failed in the cell at place 5 of `broken`."""
+    failure = Failure(
+        kind="ValueError",
+        message="Index contains <duplicate> entries, cannot reshape",
+        cell=5,
+        source="weather.pivot()",
+        traceback=TRACEBACK,
+    )
+    return record(task, state="failed", failure=failure, metrics={}, outputs={}, **changes)
+
+
+@dataclass
+class Site:
+    """A project's folder with one run in it, grown task by task."""
+
+    root: Path
+    tasks: list[RunTask] = field(default_factory=list)
+
+    def add(self, task: str, state: RunTaskState = "succeeded", upstream: Sequence[str] = (), **more: Any) -> None:
+        """Add a task to the run; one that is not skipped leaves a result: its record and its page."""
+        folder = (
+            None if state == "skipped" else f"data/flights/{task.replace('[', '/').rstrip(']')}/{len(self.tasks):04d}"
+        )
+        nb = more.pop("notebook", None) or (broken() if state == "failed" else story())
+        if folder:
+            made = failed_record(task, **more) if state == "failed" else record(task, **more)
+            (self.root / folder).mkdir(parents=True)
+            (self.root / folder / "task.json").write_text(made.model_dump_json())
+            (self.root / folder / "report.html").write_text(render_task(made, nb), encoding="utf-8")
+        name = task.partition("[")[0]
+        why = {"cached": "cached", "skipped": f"upstream {', '.join(upstream)} failed"}.get(state, "new")
+        seconds = 0.0 if state in ("cached", "skipped") else more.get("seconds", 72.4)
+        self.tasks.append(
+            RunTask(
+                task=task,
+                name=name,
+                notebook=f"notebooks/{name}.ipynb",
+                state=state,
+                why=why,
+                upstream=list(upstream),
+                folder=folder,
+                seconds=seconds,
+                started=STARTED if folder else None,
+            )
+        )
+
+    def run(self, **changes: Any) -> RunRecord:
+        """Return the record of the run."""
+        fields: dict[str, Any] = {
+            "run": "20131109-073000-3f9a",
+            "pipeline": "flights",
+            "description": "Which flights will leave New York late?",
+            "profile": None,
+            "command": "caderno run",
+            "state": "failed" if any(task.state == "failed" for task in self.tasks) else "succeeded",
+            "started": STARTED - timedelta(minutes=4),
+            "seconds": 312.0,
+            "user": "user",
+            "host": "host",
+            "git": Git(commit=COMMIT, branch="main", dirty=False),
+            "tracking": TrackingRun(
+                tracking_uri="sqlite:///mlflow.db", experiment_id="1", run_id="fedcba9876543210", url=None
+            ),
+            "tasks": self.tasks,
+        }
+        return RunRecord.model_validate(fields | changes)
+
+    def write(self, **changes: Any) -> BeautifulSoup:
+        """Write the site and return its index, parsed."""
+        return soup(write_site(self.root, self.root / "reports", self.run(**changes)).read_text(encoding="utf-8"))
+
+
+def soup(html: str) -> BeautifulSoup:
+    """Return parsed HTML."""
+    return BeautifulSoup(html, "html.parser")
+
+
+@pytest.fixture(scope="session")
+def samples() -> ModuleType:
+    """This very module: what is imported by path has no siblings to import."""
+    return sys.modules[__name__]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """An empty project with a space in its path."""
+    root = tmp_path / "my project"
+    root.mkdir()
+    return Site(root)
+
+
+@pytest.fixture
+def page() -> Callable[..., BeautifulSoup]:
+    """Render the cells of one notebook to a parsed page."""
+
+    def make(*cells: NotebookNode, **changes: Any) -> BeautifulSoup:
+        return soup(render_task(record(**changes), notebook(*cells)))
+
+    return make

@@ -1,0 +1,271 @@
+"""Pages in a real browser: nothing leaves them, nothing in them runs, and they fit every screen."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+# Written past the sanitizer, to try the second wall: the page's own policy.
+UNSANITIZED = """
+<img src="{evil}/pixel.png" onerror="document.title='pwned'">
+<script>document.title = "pwned"</script><script src="{evil}/x.js"></script>
+<link rel="stylesheet" href="{evil}/x.css"><style>@import "{evil}/y.css";</style>
+<iframe src="{evil}/frame"></iframe><video src="{evil}/v.mp4" autoplay></video>
+<base href="{evil}/"><form id="f" action="{evil}/form"><input name="a"></form>
+<div style="background: url({evil}/b.png); width: 9px; height: 9px"></div>
+"""
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}"),
+]
+
+
+Open = Callable[..., "Visit"]
+
+
+@dataclass
+class Visit:
+    """An open page, with every request that it made and everything that it complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages of a run with 39 tasks, one failed, by kind."""
+    site = samples.Site(tmp_path_factory.mktemp("site with a space"))
+    months = [f"month=2013-{month:02d}" for month in range(1, 13)]
+    site.add(f"weather[{months[0]}]", "failed")
+    for month in months[1:]:
+        site.add(f"weather[{month}]", metrics={f"metric_{i}": i / 7 for i in range(12)})
+    for i in range(24):
+        above = [task.task for task in site.tasks[-3:]]
+        site.add(f"step_{i}", upstream=above, notebook=samples.notebook(samples.code("1")))
+    site.add("explore", upstream=["step_23"])
+    site.add("compare", "skipped", ["explore"])
+    site.add("a_task_with_a_very_long_name_that_fits_nowhere", "cached")
+    site.write()
+    reports = site.root / "reports"
+    return {
+        "index": reports / "index.html",
+        "task": reports / "flights" / "explore.html",
+        "failed": reports / "flights" / "weather.month=2013-01.html",
+    }
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Open a page in a context of its own, with the options that playwright has for one."""
+    contexts = []
+
+    def make(page: Path, **options: Any) -> Visit:
+        contexts.append(browser.new_context(**options))
+        result = Visit(contexts[-1].new_page())
+        result.page.on("request", lambda request: result.requests.append(request.url))
+        result.page.on("console", lambda message: result.complaints.append(message.text))
+        result.page.on("pageerror", lambda error: result.complaints.append(str(error)))
+        result.page.goto(page.as_uri())
+        return result
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def evil() -> Iterator[tuple[str, list[str]]]:
+    """A server of somebody else's: its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["index", "task", "failed"])
+def test_nothing_leaves_a_page_and_the_browser_has_nothing_to_complain(
+    kind: str, visit: Open, pages: dict[str, Path]
+) -> None:
+    result = visit(pages[kind])
+    assert [url for url in result.requests[1:] if not url.startswith("data:")] == []
+    assert result.complaints == []
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_what_passed_the_sanitizer_would_still_neither_run_nor_load(
+    guarded: bool, visit: Open, pages: dict[str, Path], evil: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    address, asked = evil
+    html = pages["task"].read_text(encoding="utf-8").replace("<footer", UNSANITIZED.format(evil=address) + "<footer", 1)
+    page = tmp_path / "attacked.html"
+    page.write_text(html if guarded else POLICY.sub("", html), encoding="utf-8")
+    opened = visit(page).page
+    assert (opened.title() == "explore · flights") is guarded
+    opened.evaluate("document.getElementById('f').submit()")
+    opened.wait_for_timeout(300)
+    assert (asked == []) is guarded  # without the policy, the attack works: so it is the policy that holds it
+
+
+def test_a_script_in_an_output_does_not_run(visit: Open, samples: ModuleType, tmp_path: Path) -> None:
+    attack = "<b>seen</b><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+    cell = samples.code("1", samples.shown({"text/html": attack}), samples.shown({"image/svg+xml": samples.SVG}))
+    page = tmp_path / "page.html"
+    page.write_text(samples.render_task(samples.record(), samples.notebook(cell)), encoding="utf-8")
+    result = visit(page)
+    assert result.page.get_by_text("seen", exact=True).is_visible()
+    assert result.page.locator("figure img").evaluate("img => img.naturalWidth") == 120
+    assert result.page.title() == "compare · flights"
+
+
+def test_one_switch_opens_and_closes_all_code(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"]).page
+    switch = page.get_by_role("switch", name="Show all code")
+    code = page.locator("details.code pre")
+    assert code.count() == 8
+    for on in (True, False):
+        switch.set_checked(on)
+        assert [block.is_visible() for block in code.all()] == [on] * 8
+
+
+def test_without_script_the_page_is_whole_and_each_cell_opens_by_itself(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"], java_script_enabled=False).page
+    assert not page.get_by_text("Show all code").is_visible()
+    first = page.locator("details.code").first
+    first.locator("summary").click()
+    assert first.locator("pre").is_visible()
+    assert not page.locator("details.code pre").last.is_visible()
+
+
+def test_the_link_in_a_failure_leads_to_its_cell(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["failed"]).page
+    page.get_by_role("link", name="cell [3]").click()
+    assert page.locator(".code-cell.failed pre").first.is_visible()
+    assert page.evaluate("document.querySelector(':target').id") == "c-pivot"
+
+
+def test_a_matrix_in_the_graph_leads_to_its_lines(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["index"]).page
+    page.get_by_role("link", name="weather, 12 tasks: 1 failed, 11 succeeded").click()
+    assert page.evaluate("document.querySelector(':target').id") == "tasks-weather"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 400, 768, 1400])
+@pytest.mark.parametrize("kind", ["index", "task", "failed"])
+def test_a_page_never_scrolls_sideways_only_what_is_wide_in_it(
+    kind: str, width: int, scheme: Any, visit: Open, pages: dict[str, Path]
+) -> None:
+    page = visit(pages[kind], viewport={"width": width, "height": 800}, color_scheme=scheme).page
+    for opened in (False, True):
+        page.evaluate("open => document.querySelectorAll('details').forEach(d => d.open = open)", opened)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["index", "task", "failed"])
+def test_all_text_has_contrast_enough(kind: str, scheme: Any, visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages[kind], color_scheme=scheme).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate(_CONTRASTS) == []
+
+
+def test_a_plot_keeps_light_paper_in_the_dark(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"], color_scheme="dark").page
+    assert page.locator("figure.plate img").evaluate("i => getComputedStyle(i).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(23, 25, 28)"
+
+
+def test_in_print_closed_code_the_contents_and_the_dark_are_gone(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"], color_scheme="dark").page
+    page.locator("details.code summary").nth(2).click()
+    page.emulate_media(media="print")
+    assert [fold.is_visible() for fold in page.locator("details.code").all()] == [False, False, True] + [False] * 5
+    assert not page.locator("nav.contents").is_visible()
+    assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(34, 37, 42)"
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_the_keyboard_reaches_the_content_first(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"]).page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+
+
+# WCAG 2.2, 1.4.3: at least 4.5 to 1 between text and what is behind it, by its formula of relative luminance;
+# 3 to 1 for large text. Lists what falls short.
+_CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const opacity = (element) => {
+    let all = 1;
+    for (let e = element; e; e = e.parentElement) all *= Number(getComputedStyle(e).opacity);
+    return all;
+  };
+  const short = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || ["SCRIPT", "STYLE", "title"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element);
+    const back = behind(element);
+    const seen = opacity(element);
+    const ink = parse(element.namespaceURI.endsWith("svg") ? style.fill : style.color)
+      .slice(0, 3).map((c, i) => c * seen + back[i] * (1 - seen));
+    const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    const text = element.textContent.trim().slice(0, 40);
+    if (ratio < (large ? 3 : 4.5)) short.push(`${ratio.toFixed(2)} ${element.tagName} ${text}`);
+  }
+  return short;
+}"""

@@ -1,0 +1,115 @@
+"""Ring three: the worked example, from raw sources to compared models, on its smoke profile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parents[1]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def environment(project: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "CADERNO_"))}
+    return kept | {"PYTHONPATH": str(project / "lib")}
+
+
+def caderno(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "caderno.cli", *arguments]
+    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout copied into a folder whose name has a space, with its sources made."""
+    root = tmp_path_factory.mktemp("work") / "late flights"
+    for name in ("notebooks", "params", "lib"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    made = [sys.executable, "-m", "flights.sources", "--to", "data/sources"]
+    subprocess.run(made, cwd=root, env=environment(root), check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def first(project: Path) -> subprocess.CompletedProcess[str]:
+    return caderno(project, "run", "--profile", "smoke")
+
+
+@pytest.fixture
+def tracked(project: Path, first: object) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(project / "mlflow.db")
+    yield connection
+    connection.close()
+
+
+def test_the_run_succeeds_and_says_where_the_report_is(first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "reports/index.html" in first.stdout
+
+
+def test_a_second_run_does_nothing(project: Path, first: object) -> None:
+    second = caderno(project, "run", "--profile", "smoke")
+    assert second.returncode == 0
+    assert "nothing to run" in second.stdout
+
+
+def test_mlflow_holds_a_finished_run_for_each_task(project: Path, tracked: sqlite3.Connection) -> None:
+    states = {state for (state,) in tracked.execute("select status from runs")}
+    assert states == {"FINISHED"}
+    tasks = {value for (value,) in tracked.execute("select value from tags where key = 'caderno.task'")}
+    assert {"compare", "explore", "dataset", "train[model=boosting]", "flights[month=2013-09]"} <= tasks
+
+
+def test_every_learned_model_beats_the_base_rate(project: Path, first: object) -> None:
+    metrics = json.loads(caderno(project, "show", "compare", "--json").stdout)["metrics"]
+    base = metrics["base_rate.roc_auc"]
+    for model in ("logistic", "forest", "boosting"):
+        assert metrics[f"{model}.roc_auc"] > base + 0.02
+
+
+def test_the_test_months_are_read_by_compare_alone(project: Path, first: object) -> None:
+    for task in ("train[model=boosting]", "train[model=logistic]"):
+        inputs = json.loads(caderno(project, "show", task, "--profile", "smoke", "--json").stdout)["inputs"]
+        assert "test" not in inputs
+
+
+def test_the_report_shows_the_conclusion_and_links_every_task(project: Path, first: object) -> None:
+    page = BeautifulSoup((project / "reports" / "index.html").read_text(), "html.parser")
+    links = {link["href"] for link in page.find_all("a", href=True) if link["href"].startswith("flights/")}
+    assert len(links) >= 14
+    for link in links:
+        assert (project / "reports" / link.partition("#")[0].replace("%3D", "=")).is_file(), link
+    assert "boosting" in page.get_text()
+
+
+def test_a_notebook_that_changed_in_its_prose_alone_causes_no_run(project: Path, first: object) -> None:
+    path = project / "notebooks" / "compare.ipynb"
+    before = path.read_text()
+    content = json.loads(before)
+    content["cells"][0]["source"] = "# Another title"
+    path.write_text(json.dumps(content))
+    planned = caderno(project, "plan", "--profile", "smoke").stdout
+    path.write_text(before)
+    assert "0 to run" in planned
+
+
+def test_only_what_depends_on_a_changed_helper_runs_again(project: Path, first: object) -> None:
+    path = project / "lib" / "flights" / "models.py"
+    before = path.read_text()
+    path.write_text(before + "\nCHANGED = True\n")
+    planned = caderno(project, "plan", "--profile", "smoke").stdout
+    path.write_text(before)
+    lines = {line.split()[1]: line for line in planned.splitlines() if line.startswith(("cached", "run", "wait"))}
+    assert lines["train[model=forest]"].startswith("run")
+    assert "flights.models changed" in lines["train[model=forest]"]
+    assert lines["dataset"].startswith("cached")
+    assert lines["compare"].startswith(("run", "wait"))
