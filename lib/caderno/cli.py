@@ -101,7 +101,7 @@ def run(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(jobs=jobs or cores, cores=cores, fail_fast=fail_fast, command=_command(ctx, tasks))
     plan = planner.plan(tasks, force)
-    with Progress(quiet=quiet) as progress:
+    with Progress(planner.project.root, quiet=quiet) as progress:
         record, signal = session.execute(planner, plan, options, [progress])
     if signal is not None:
         raise SystemExit(128 + signal)

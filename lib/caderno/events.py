@@ -94,6 +94,13 @@ class TaskSkipped(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunWarned(Event):
+    """Something went wrong that costs no result."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """`state` is succeeded, failed or killed; `counts` the number of tasks in each state."""
 

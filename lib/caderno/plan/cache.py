@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_FORMAT = 1
 _SETTLE = 1_000_000_000  # nanoseconds
 
 
@@ -47,8 +46,9 @@ class StatCache:
             self._entries = {}
             with contextlib.suppress(OSError, ValueError):
                 stored = json.loads(self._path.read_bytes())
-                if stored.get("format") == _FORMAT:
-                    self._entries = stored["entries"]
+                match stored:
+                    case {"format": 1, "entries": dict(entries)}:
+                        self._entries = entries
         return self._entries
 
     def save(self) -> None:
@@ -58,6 +58,6 @@ class StatCache:
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"format": _FORMAT, "entries": self._entries}))
+            temporary.write_text(json.dumps({"format": 1, "entries": self._entries}))
             os.replace(temporary, self._path)
             self._changed = False

@@ -101,6 +101,8 @@ def _modules(name: str, root: Path) -> Iterator[tuple[str, Path]]:
     """Yield the modules under `root` that importing `name` loads: each package above it, and itself."""
     head, _, last = name.rpartition(".")
     if last == EVERYTHING:
+        if head:  # a module has no folder, a package has packages above it
+            yield from _modules(head, root)
         folder = root.joinpath(*head.split(".")) if head else root
         for path in sorted(folder.rglob("*.py")):
             yield _module_name(path.relative_to(root)), path

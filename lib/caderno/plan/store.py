@@ -136,18 +136,20 @@ class Store:
         temporary.symlink_to(target, target_is_directory=True)
         os.replace(temporary, link)
 
-    def save_run(self, record: RunRecord) -> Path:
-        """Write a run's record and return its path."""
+    def run_file(self, run: str) -> Path:
+        """Return where the record of a run stands, or will."""
+        return self._runs / f"{run}.json"
+
+    def save_run(self, record: RunRecord) -> None:
+        """Write a run's record."""
         self._runs.mkdir(parents=True, exist_ok=True)
-        path = self._runs / f"{record.run}.json"
-        write_atomically(path, record.model_dump_json(indent=1))
-        return path
+        write_atomically(self.run_file(record.run), record.model_dump_json(indent=1))
 
     def last_run(self) -> RunRecord | None:
         """Return the newest run's record that can be read, or None."""
         for path in sorted(self._runs.glob("*.json"), reverse=True):
-            with contextlib.suppress(OSError, ValidationError):
-                return RunRecord.model_validate_json(path.read_bytes())
+            if record := read_run(path):
+                return record
         return None
 
 
@@ -163,6 +165,14 @@ def read_record(place: Path) -> TaskRecord | None:
     """Return the record in a result's directory, or None where there is none that can be read."""
     try:
         return TaskRecord.model_validate_json((place / RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def read_run(path: Path) -> RunRecord | None:
+    """Return a run's record, or None where there is none that can be read."""
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
 

@@ -88,11 +88,11 @@ def execute(
         execution.notebook = remove_error_markers(execution.notebook)
         execution.failure = _failure(execution, error.ename, error.evalue, "\n".join(error.traceback))
     except DeadKernelError:
-        execution.failure = _failure(execution, "dead kernel", _death(sockets / "kernel.log"))
+        execution.failure = _failure(execution, "dead kernel", _death(control, sockets / "kernel.log"))
     except NoSuchKernel as error:
         execution.failure = _failure(execution, "no such kernel", f"{error.name!r}; see: jupyter kernelspec list")
     except RuntimeError as error:  # nbclient's and jupyter_client's for a kernel that does not start or answer
-        execution.failure = _failure(execution, "kernel trouble", f"{error}\n{_death(sockets / 'kernel.log')}")
+        execution.failure = _failure(execution, "kernel trouble", f"{error}\n{_death(control, sockets / 'kernel.log')}")
     finally:
         if watchdog:
             watchdog.cancel()
@@ -137,13 +137,13 @@ def _is_run(cell: Any) -> bool:
     return cell.cell_type == "code" and bool(cell.source.strip()) and not skipped
 
 
-def _death(log: Path) -> str:
-    """Return what is known of a kernel's death: the end of what its process wrote."""
+def _death(control: KernelControl, log: Path) -> str:
+    """Return what is known of a kernel's death: how its process ended, and the end of what it wrote."""
     text = ""
     with contextlib.suppress(OSError):
         text = log.read_text(errors="replace").strip()
     tail = "\n".join(text.splitlines()[-20:])
-    return "the kernel's process ended" + (f"; its last words:\n{tail}" if tail else "")
+    return f"the kernel's process {control.ending()}" + (f"; its last words:\n{tail}" if tail else "")
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types

@@ -11,12 +11,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from caderno.plan.store import read_record
+from caderno.plan.store import read_record, read_run
 from caderno.project import Project
+
+STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "killed": "KILLED"}  # our states in MLflow's words
 
 
 class Journal:
-    """The open MLflow runs of this engine: run id -> the directory where its result will stand ("" for a run)."""
+    """The open MLflow runs of this engine: run id -> where the record will stand that says how it ended."""
 
     def __init__(self, project: Project, run: str, tracking_uri: str) -> None:
         folder = _folder(project)
@@ -28,9 +30,9 @@ class Journal:
         self._open: dict[str, str] = {}
         self._write()
 
-    def opened(self, run_id: str, place: Path | None = None) -> None:
-        """Note a run that was opened in MLflow, and where its task's result will stand."""
-        self._open[run_id] = str(place or "")
+    def opened(self, run_id: str, place: Path) -> None:
+        """Note a run that was opened in MLflow, and where its record will stand: a result, or a run's file."""
+        self._open[run_id] = str(place)
         self._write()
 
     def closed(self, run_id: str) -> None:
@@ -76,7 +78,9 @@ def orphans(project: Project) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _ending(run_id: str, place: str) -> str:
-    """A task whose result was committed had finished, only its engine could not say so."""
-    record = read_record(Path(place)) if place else None
-    done = record is not None and record.tracking is not None and record.tracking.run_id == run_id
-    return "FINISHED" if done else "KILLED"
+    """Return how a run had ended, if its record was written and only its engine could not say so."""
+    path = Path(place)
+    record = read_run(path) if path.suffix == ".json" else read_record(path)
+    if record is None or record.tracking is None or record.tracking.run_id != run_id:
+        return STATUS["killed"]
+    return STATUS[record.state]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -28,13 +29,14 @@ class KernelControl:
     def __init__(self) -> None:
         self.reason: str | None = None
         self._pid: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._killer: threading.Timer | None = None
 
-    def started(self, pid: int) -> None:
+    def started(self, process: subprocess.Popen[bytes]) -> None:
         """Note the kernel's process; end it at once if it was stopped before it started."""
         with self._lock:
-            self._pid = pid
+            self._pid, self._process = process.pid, process
             stopped = self.reason is not None
         if stopped:
             self.kill()
@@ -55,6 +57,16 @@ class KernelControl:
                 self._killer.daemon = True
                 self._killer.start()
         self._signal(signal.SIGINT)
+
+    def ending(self) -> str:
+        """Return how the kernel's process ended: "killed by SIGSEGV", "ended with exit code 0"."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return "does not answer"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        memory = " (by the system, out of memory?)" if -code == signal.SIGKILL else ""
+        return f"was killed by {signal.Signals(-code).name}{memory}"
 
     def kill(self) -> None:
         """End the kernel's group now."""
@@ -120,6 +132,6 @@ class TaskKernelManager(AsyncKernelManager):
                     "stderr": log,
                 }
             )
-        self.control.started(self.provisioner.pid)  # type: ignore[union-attr]  # a local process, just started
+        self.control.started(self.provisioner.process)  # type: ignore[union-attr]  # a local process, just started
 
     start_kernel = _async_start_kernel

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +19,7 @@ from caderno.events import (
     Event,
     RunFinished,
     RunStarted,
+    RunWarned,
     TaskCached,
     TaskFailed,
     TaskFinished,
@@ -38,9 +41,9 @@ _TRACE_LINES = 12
 
 def duration(seconds: float) -> str:
     """Return seconds as people read them: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -59,15 +62,20 @@ class _Row:
 
 
 class Progress:
-    """Watches the events of one run and shows them. Use as a context manager around the run."""
+    """Watches the events of one run and shows them. Use as a context manager around the run.
 
-    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+    `root` is the project's; pages are named relative to where the person stands.
+    """
+
+    def __init__(self, root: Path, console: Console | None = None, quiet: bool = False) -> None:
+        self._root = root
         self._console = console or Console(stderr=False, highlight=False)
         self._quiet = quiet
         self._live: Live | None = None
         self._rows: dict[str, _Row] = {}
         self._expected: dict[str, float] = {}
         self._failures: list[TaskFailed] = []
+        self._warnings: list[str] = []
         self._pipeline = ""
         self._began = time.monotonic()
 
@@ -100,6 +108,8 @@ class Progress:
                 self._rows[event.task].state = "skipped"
                 self._rows[event.task].note = event.why
                 self._line(event, f"skipped  {event.task}: {event.why}")
+            case RunWarned():
+                self._warnings.append(event.message)
             case RunFinished():
                 self._finish(event)
 
@@ -164,6 +174,8 @@ class Progress:
         self._stop_live()
         for failure in self._failures:
             self._show_failure(failure)
+        for warning in self._warnings:
+            self._console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
         style = {"succeeded": "green", "failed": "red", "killed": "red"}[event.state]
         counts = _counted(event.counts)
         nothing = set(event.counts) == {"cached"}
@@ -171,7 +183,10 @@ class Progress:
         self._console.print(
             f"[bold {style}]{text}[/]: {escape(self._pipeline)}, {counts}, in {duration(event.seconds)}", soft_wrap=True
         )
-        self._console.print(f"report: {escape(event.report)}", soft_wrap=True)
+        self._console.print(f"report: {escape(self._path(event.report))}", soft_wrap=True)
+
+    def _path(self, path: str) -> str:
+        return os.path.relpath(self._root / path)
 
     def _show_failure(self, event: TaskFailed) -> None:
         place = f"{event.notebook}, cell {event.cell}" if event.cell is not None else event.notebook
@@ -185,7 +200,7 @@ class Progress:
         if not trace or _first_line(event.error) not in trace[-1]:
             self._console.print(f"  [red]{escape(event.error)}[/]", soft_wrap=True)
         if event.report:
-            self._console.print(f"  page: {escape(event.report)}", soft_wrap=True)
+            self._console.print(f"  page: {escape(self._path(event.report))}", soft_wrap=True)
         self._console.print()
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caderno import report
-from caderno.errors import InvalidPipeline, Problem, did_you_mean
-from caderno.events import CellFinished, RunFinished, RunStarted, TaskStarted, Watcher, now
+from caderno.errors import InvalidPipeline, Problem, TrackingError, did_you_mean
+from caderno.events import CellFinished, RunFinished, RunStarted, RunWarned, TaskStarted, Watcher, now
 from caderno.plan.planner import FORCED, Plan, Planner, Resolved
 from caderno.plan.records import RunRecord, RunState, RunTask, TrackingRun
 from caderno.run import journal as journals
@@ -76,7 +76,10 @@ class _Session:
                 expected=self._expected(),
             )
         )
-        self._close_orphans()
+        try:
+            self._close_orphans()
+        except TrackingError as error:  # they stay in their journals, for a later run
+            self._warn(error)
         if self._plan.to_run:
             return self._finish(*self._run_tasks())
         for planned in self._plan.tasks:
@@ -96,10 +99,11 @@ class _Session:
                 continue
             from caderno.run.tracking import Tracking, tracking_uri
 
-            if uri == tracking_uri(self._planner.project):
-                tracking = Tracking(self._planner.project, self._plan.pipeline.name)
-                for run_id, ending in endings.items():
-                    tracking.close_orphan(run_id, ending)
+            if uri != tracking_uri(self._planner.project):
+                continue
+            tracking = Tracking(self._planner.project, self._plan.pipeline.name)
+            for run_id, ending in endings.items():
+                tracking.close_orphan(run_id, ending)
 
     def _run_tasks(self) -> tuple[RunContext, TrackingRun]:
         from caderno.run.scheduler import Scheduler
@@ -112,7 +116,7 @@ class _Session:
         journal = journals.Journal(project, self.id, tracking.uri)
         tags = source_tags(self._git, self._user) | {"caderno.run": self.id, "caderno.pipeline": name}
         parent = tracking.start(f"{name} {self.id}", tags | {"mlflow.source.name": self._options.command})
-        journal.opened(parent.run_id)
+        journal.opened(parent.run_id, self._planner.store.run_file(self.id))
         context = RunContext(
             run=self.id,
             planner=self._planner,
@@ -163,10 +167,15 @@ class _Session:
         record = self._record(parent)
         project = self._planner.project
         page = project.reports / "index.html"
+        if context:
+            self._planner.store.save_run(record)
         if context or not page.exists():
             page = report.write_site(project.root, project.reports, record)
         if context and parent:
-            self._close_parent(context, parent, record)
+            try:
+                self._close_parent(context, parent, record)
+            except TrackingError as error:  # what is open stays in the journal: the next run closes it
+                self._warn(error)
         self._outcomes.emit(
             RunFinished(
                 run=self.id,
@@ -177,6 +186,9 @@ class _Session:
             )
         )
         return record
+
+    def _warn(self, error: TrackingError) -> None:
+        self._outcomes.emit(RunWarned(run=self.id, message=error.message))
 
     def _record(self, parent: TrackingRun | None) -> RunRecord:
         state: RunState = "failed" if self._outcomes.failed else "succeeded"
@@ -200,10 +212,9 @@ class _Session:
 
     def _close_parent(self, context: RunContext, parent: TrackingRun, record: RunRecord) -> None:
         tracking, journal = context.tracking, context.journal
-        path = self._planner.store.save_run(record)
-        status = {"succeeded": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[record.state]
-        tracking.log_run(parent, self._links(record.tasks), path, _note(record))
-        tracking.finish(parent.run_id, status)
+        file = self._planner.store.run_file(self.id)
+        tracking.log_run(parent, self._links(record.tasks), file, _note(record))
+        tracking.finish(parent.run_id, journals.STATUS[record.state])
         journal.closed(parent.run_id)
         for run_id in journal.still_open():
             tracking.close_orphan(run_id, "FAILED")

@@ -6,16 +6,17 @@ The engine owns these runs: it opens them, hands their ids to the kernels, and a
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -23,6 +24,9 @@ from caderno.errors import TrackingError
 from caderno.plan.records import Git, TrackingRun
 from caderno.project import Project
 from caderno.run.context import TASK_RUN, TASK_RUN_TAG
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
 _LONGEST = 6000  # characters of a parameter's value
@@ -54,6 +58,36 @@ class Model:
     location: str
 
 
+def _guarded(method: Callable[P, T]) -> Callable[P, T]:
+    """Make a method of Tracking raise TrackingError for whatever MLflow, its server or its disk refuses."""
+
+    @functools.wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return method(*args, **kwargs)
+        except (MlflowException, OSError) as error:
+            uri = str(getattr(args[0], "uri", ""))
+            first = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, masked(uri))
+            hint = "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
+            raise TrackingError(f"MLflow at {masked(uri)} can't be used: {first[:300]}", hint) from None
+
+    return guarded
+
+
+@contextmanager
+def _one_try() -> Iterator[None]:
+    """A server that is away at the start is told at once; later calls are tried again, with back-off."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # MLflow reads it at each request
+    before = os.environ[name]
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ[name] = before
+
+
 class Tracking:
     """The MLflow store of a project, and the pipeline's experiment in it."""
 
@@ -64,13 +98,12 @@ class Tracking:
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
         import mlflow  # 2–3 CPU seconds: only where something runs
-        from mlflow.exceptions import MlflowException
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        with self._creating(project), self._guarded(MlflowException):
-            self.client = mlflow.MlflowClient(tracking_uri=self.uri)
-            self.experiment = self._experiment(project, pipeline)
+        self.client = mlflow.MlflowClient(tracking_uri=self.uri)
+        with self._creating(project), _one_try():
+            self.experiment = self._open(project, pipeline)
 
     @contextmanager
     def _creating(self, project: Project) -> Iterator[None]:
@@ -88,16 +121,8 @@ class Tracking:
                 with sqlite3.connect(path) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")
 
-    @contextmanager
-    def _guarded(self, mlflow_error: type[Exception]) -> Iterator[None]:
-        try:
-            yield
-        except (mlflow_error, OSError) as error:
-            first = str(error).splitlines()[0]
-            hint = "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
-            raise TrackingError(f"MLflow at {masked(self.uri)} can't be used: {first[:300]}", hint) from None
-
-    def _experiment(self, project: Project, name: str) -> str:
+    @_guarded
+    def _open(self, project: Project, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
@@ -108,6 +133,7 @@ class Tracking:
         location = (project.root / "mlartifacts" / name).as_uri() if local else None
         return str(self.client.create_experiment(name, artifact_location=location))
 
+    @_guarded
     def start(self, name: str, tags: Mapping[str, str], parent: TrackingRun | None = None) -> TrackingRun:
         """Open a run, the child of `parent` if one is given, and return it."""
         known = {"mlflow.source.type": "LOCAL", **tags}
@@ -132,10 +158,12 @@ class Tracking:
             TASK_RUN: run.run_id,
         }
 
+    @_guarded
     def metrics(self, run: TrackingRun) -> dict[str, float]:
         """Return the last value of each metric that the notebook logged."""
         return dict(self.client.get_run(run.run_id).data.metrics)
 
+    @_guarded
     def models(self, run: TrackingRun) -> dict[str, Model]:
         """Return the models that the notebook logged to `run`, by name; of equal names the last one."""
         found = self.client.search_logged_models(
@@ -145,6 +173,7 @@ class Tracking:
         )
         return {model.name: Model(model.model_uri, model.artifact_location) for model in found}
 
+    @_guarded
     def fetch(self, model: Model, target: Path) -> None:
         """Put the model's files at `target`: as links where the artifact store is on this disk, else as copies."""
         parts = urlsplit(model.location)
@@ -156,6 +185,7 @@ class Tracking:
 
         mlflow.artifacts.download_artifacts(artifact_uri=model.uri, dst_path=str(target), tracking_uri=self.uri)
 
+    @_guarded
     def log_task(self, run: TrackingRun, parameters: Mapping[str, Any], tags: Mapping[str, str], place: Path) -> None:
         """Log to a task's run what the engine knows of it.
 
@@ -172,6 +202,7 @@ class Tracking:
         for file in ("notebook.ipynb", "report.html", "task.json"):
             self.client.log_artifact(run.run_id, str(place / file))
 
+    @_guarded
     def log_run(self, run: TrackingRun, tags: Mapping[str, str], record: Path, note: str) -> None:
         """Log to the parent run how the whole went: the record as an artifact, the note as its description."""
         from mlflow.entities import RunTag
@@ -181,6 +212,7 @@ class Tracking:
             self.client.log_batch(run.run_id, tags=every[start : start + _BATCH])
         self.client.log_artifact(run.run_id, str(record))
 
+    @_guarded
     def finish(self, run_id: str, status: str) -> None:
         """End a run with FINISHED, FAILED or KILLED, and with it what a notebook left open beside it."""
         self.client.set_terminated(run_id, status, end_time=int(time.time() * 1000))
@@ -190,6 +222,7 @@ class Tracking:
         for run in left_open:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
+    @_guarded
     def close_orphan(self, run_id: str, status: str) -> None:
         """End a run whose owner is gone, unless it has ended, or is not in this store any more."""
         from mlflow.exceptions import MlflowException

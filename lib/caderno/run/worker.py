@@ -16,12 +16,10 @@ from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
 from caderno.plan.store import NOTEBOOK, PAGE
 from caderno.run import execute as executing
-from caderno.run.journal import Journal
+from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.tracking import Tracking, source_tags
 from caderno.spec import Task
-
-_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _attempt(
     committed = store.commit(staged, record)
     tags |= {f"caderno.output.{name}": output.digest for name, output in outputs.items()}
     context.tracking.log_task(tracked, {**task.params}, tags, committed)
-    context.tracking.finish(tracked.run_id, _STATUS[record.state])
+    context.tracking.finish(tracked.run_id, STATUS[record.state])
     context.journal.closed(tracked.run_id)
     return record, committed
 
@@ -133,9 +131,9 @@ def _attempt(
 def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -> dict[str, Any]:
     """Return what papermill injects: paths of inputs, the given parameters, paths of outputs in `target`.
 
-    Paths are relative to the notebook's folder, where its kernel works.
+    Paths are relative to the notebook's folder, where its kernel works (through links: `..` follows none).
     """
-    folder = task.notebook.path.parent
+    folder = task.notebook.path.parent.resolve()
 
     def path(value: str) -> str:
         return value if "://" in value else Path(os.path.relpath(planner.project.root / value, folder)).as_posix()
@@ -146,7 +144,7 @@ def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -
         injected[name] = paths if spec.many else paths[0] if paths else None
     injected |= task.given
     for name, output in task.outputs.items():
-        if name not in task.models or name in task.notebook.parameters:
+        if name not in task.models:
             injected[name] = path(str(target / output))
     return injected
 

@@ -135,7 +135,9 @@ class Pipeline:
             elif target in names:
                 yield from (task.id for task in self.tasks.values() if task.name == target)
             else:
-                raise UnknownName("task", target, [*names, *(known for known in self.tasks if "[" in target)])
+                base = target.partition("[")[0]
+                instances = {task.id for task in self.tasks.values() if task.name == base}
+                raise UnknownName("task", target, instances or names)
 
 
 def choose(project: Project, name: str | None) -> str:
@@ -248,11 +250,11 @@ class _Unfolder:
         for section in ("params", "inputs", "outputs"):
             for parameter in getattr(task, section):
                 key = ("tasks", name, section, parameter)
+                if task.outputs.get(parameter) == MODEL_KIND and section == "outputs":
+                    continue  # the notebook logs it to MLflow under this name; that is no parameter
                 if parameter in seen:
                     self._problem(key, f"{parameter!r} of task {name} stands in {seen[parameter]} too", "keep one")
                 seen[parameter] = section
-                if task.outputs.get(parameter) == MODEL_KIND and section == "outputs":
-                    continue  # the notebook logs it to MLflow; it needs no path
                 if parameter not in notebook.parameters:
                     self._undeclared(key, parameter, notebook)
         written = " ".join(
@@ -288,7 +290,7 @@ class _Unfolder:
         defaults = {
             key: parameter.default
             for key, parameter in notebook.parameters.items()
-            if key not in task.inputs and key not in task.outputs and parameter.default is not UNSET
+            if key not in _paths(task) and parameter.default is not UNSET
         }
         self._check_required(name, task, notebook, given)
         upstream = {source.task for spec in inputs.values() for source in spec.sources if isinstance(source, FromTask)}
@@ -318,7 +320,7 @@ class _Unfolder:
         own = {key: (value, ("tasks", name, "params", key)) for key, value in task.params.items()}
         given = {}
         for parameter, (value, key) in (shared | matrix | own).items():
-            if parameter in task.inputs or parameter in task.outputs:
+            if parameter in _paths(task):
                 continue
             if parameter in notebook.parameters or not notebook.is_python:
                 given[parameter] = self._converted(key, parameter, value, notebook)
@@ -355,7 +357,7 @@ class _Unfolder:
 
     def _check_required(self, name: str, task: TaskFile, notebook: Notebook, given: Mapping[str, Any]) -> None:
         for parameter, declared in notebook.parameters.items():
-            if declared.required and not (parameter in given or parameter in task.inputs or parameter in task.outputs):
+            if declared.required and parameter not in given and parameter not in _paths(task):
                 hint = f"declared without a default in {declared.where}"
                 self._problem(("tasks", name), f"task {name} gives no value for {parameter!r}", hint)
 
@@ -447,6 +449,11 @@ class _Unfolder:
             where = self.document.where(("tasks", circle[0]))
             hint = "take one of these edges out of `inputs` or `after`"
             raise InvalidPipeline([Problem(where, f"the tasks wait for each other: {path}", hint)]) from None
+
+
+def _paths(task: TaskFile) -> set[str]:
+    """Return the parameters that receive a path: inputs and outputs, but for models, which go through MLflow."""
+    return {*task.inputs, *(name for name, path in task.outputs.items() if path != MODEL_KIND)}
 
 
 def _unfold(matrix: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

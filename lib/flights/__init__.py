@@ -1,0 +1,1 @@
+"""Shared helpers of the worked example: which flights will leave New York late?"""

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped
+from caderno.plan import digests
+from caderno.plan.planner import Resolved
+from caderno.plan.records import Failure, Output, TaskRecord
+from caderno.run.kernels import KernelControl
+from caderno.run.outcomes import Outcomes
+from caderno.run.scheduler import Scheduler
+from caderno.run.stop import Stop
+from caderno.spec import Task
+from workshop import NOTE, Workshop, record
+
+Act = Callable[[Task, KernelControl], str]  # what a task does; returns the content of its output, "" for a failure
+
+
+class Bench:
+    """A scheduler at work on tasks that are functions instead of notebooks; the store is the real one."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+        self.stop = Stop()
+        self.events: list[Event] = []
+        self.began: list[str] = []
+        self.most = self.now = 0
+        self._lock = threading.Lock()
+
+    def run(self, act: Act = lambda task, control: "made", jobs: int = 2, fail_fast: bool = False, force: bool = False) -> dict[str, str]:
+        """Run all tasks and return how each ended."""
+        planner = self.shop.planner()
+        outcomes = Outcomes("a-run", planner, [self.events.append])
+
+        def work(task: Task, resolved: Resolved, why: str, control: KernelControl) -> tuple[TaskRecord, Path, bool]:
+            with self._lock:
+                self.began.append(task.id)
+                self.now += 1
+                self.most = max(self.most, self.now)
+            try:
+                content = act(task, control)
+            finally:
+                with self._lock:
+                    self.now -= 1
+            return *self.commit(task, resolved, content), True
+
+        Scheduler(planner, outcomes, work, jobs, fail_fast, self.stop).run(planner.plan(force=force))
+        return {left.task: left.state for left in outcomes.left.values()}
+
+    def commit(self, task: Task, resolved: Resolved, content: str) -> tuple[TaskRecord, Path]:
+        store = self.shop.store
+        staged = store.stage(task.folder, resolved.fingerprint)
+        outputs = {}
+        for name, path in task.outputs.items():
+            (staged / path).write_text(content)
+            digest, size = digests.of_path(staged / path)
+            outputs[name] = Output(path=path, digest=digest, size=size)
+        made = record(
+            task=task.id,
+            state="succeeded" if content else "failed",
+            failure=None if content else Failure(kind="ValueError", message="no"),
+            fingerprint=resolved.fingerprint,
+            params=dict(task.params),
+            inputs=resolved.inputs,
+            outputs=outputs,
+            code=resolved.code,
+        )
+        return made, store.commit(staged, made)
+
+
+@pytest.fixture
+def bench(shop: Workshop) -> Bench:
+    """a → b → c, a → d, and e alone."""
+    for name in "abcde":
+        shop.notebook(f"{name}.ipynb", "source: str = ''\nmade: str = ''", f"x = '{name}'")
+    shop.pipeline("""
+        a: {notebook: a.ipynb, outputs: {made: made.txt}}
+        b: {notebook: b.ipynb, inputs: {source: a.made}, outputs: {made: made.txt}}
+        c: {notebook: c.ipynb, inputs: {source: b.made}}
+        d: {notebook: d.ipynb, inputs: {source: a.made}}
+        e: {notebook: e.ipynb}
+    """)
+    return Bench(shop)
+
+
+def fails(*names: str) -> Act:
+    return lambda task, control: "" if task.id in names else "made"
+
+
+def test_each_task_runs_once_and_after_its_upstream(bench: Bench) -> None:
+    assert bench.run() == dict.fromkeys("abcde", "succeeded")
+    assert sorted(bench.began) == list("abcde")
+    assert bench.began.index("a") < bench.began.index("b") < bench.began.index("c")
+    assert bench.began.index("a") < bench.began.index("d")
+
+
+def test_what_does_not_depend_on_a_failure_still_runs(bench: Bench) -> None:
+    assert bench.run(fails("b")) == {"a": "succeeded", "b": "failed", "c": "skipped", "d": "succeeded", "e": "succeeded"}
+
+
+def test_all_that_hangs_on_a_failure_is_skipped(bench: Bench) -> None:
+    assert bench.run(fails("a")) == {"a": "failed", "b": "skipped", "c": "skipped", "d": "skipped", "e": "succeeded"}
+    why = {event.task: event.why for event in bench.events if isinstance(event, TaskSkipped)}
+    assert why == {"b": "upstream a failed", "c": "upstream b skipped", "d": "upstream a failed"}
+
+
+def test_fail_fast_starts_nothing_after_the_first_failure(bench: Bench) -> None:
+    states = bench.run(fails("a"), jobs=1, fail_fast=True)
+    assert states.pop("a") == "failed"
+    assert set(states.values()) <= {"skipped", "succeeded"}
+    assert bench.began[-1] == "a"
+
+
+def test_an_upstream_that_gives_the_same_leaves_its_downstream_alone(bench: Bench) -> None:
+    bench.run()
+    bench.shop.notebook("a.ipynb", "source: str = ''\nmade: str = ''", "x = 'other'")
+    assert bench.run() == {"a": "succeeded"} | dict.fromkeys("bcde", "cached")
+    assert [event.task for event in bench.events if isinstance(event, TaskFinished)][-1] == "a"
+
+
+def test_an_upstream_that_gives_something_else_runs_its_downstream(bench: Bench) -> None:
+    bench.run()
+    bench.shop.notebook("a.ipynb", "source: str = ''\nmade: str = ''", "x = 'other'")
+    states = bench.run(lambda task, control: "changed" if task.id == "a" else "made")
+    assert states == {"a": "succeeded", "b": "succeeded", "c": "cached", "d": "succeeded", "e": "cached"}
+
+
+def test_force_reaches_tasks_whose_upstream_gives_the_same(bench: Bench) -> None:
+    bench.run()
+    assert bench.run(force=True) == dict.fromkeys("abcde", "succeeded")
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_no_more_tasks_run_at_once_than_jobs(shop: Workshop, jobs: int) -> None:
+    shop.notebook("one.ipynb", "n: int = 1", "x = 1")
+    shop.pipeline("one: {notebook: one.ipynb, matrix: {n: [1, 2, 3, 4, 5, 6]}}")
+    bench = Bench(shop)
+    together = threading.Barrier(jobs, timeout=10)  # each waits for its fellows: fewer at once would break it
+
+    def act(task: Task, control: KernelControl) -> str:
+        together.wait()
+        return "made"
+
+    assert set(bench.run(act, jobs).values()) == {"succeeded"}
+    assert bench.most == jobs
+
+
+def test_a_task_whose_worker_raises_is_lost_and_the_others_go_on(bench: Bench) -> None:
+    def act(task: Task, control: KernelControl) -> str:
+        if task.id == "a":
+            raise OSError("no space left on device")
+        return "made"
+
+    assert bench.run(act) == {"a": "failed", "b": "skipped", "c": "skipped", "d": "skipped", "e": "succeeded"}
+    (failed,) = [event for event in bench.events if isinstance(event, TaskFailed)]
+    assert "no space left on device" in failed.error
+
+
+def test_a_signal_stops_what_runs_and_skips_the_rest(bench: Bench) -> None:
+    def act(task: Task, control: KernelControl) -> str:
+        if task.id == "a":
+            bench.stop(15, None)
+            for _ in range(100):
+                if control.reason:
+                    return ""
+                time.sleep(0.05)
+        return "made"
+
+    states = bench.run(act, jobs=1)
+    assert states["a"] == "failed"  # as this work calls it
+    assert {states[name] for name in "bcd"} == {"skipped"}
+
+
+def test_cached_tasks_are_told_too(bench: Bench) -> None:
+    bench.run()
+    bench.events.clear()
+    bench.run()
+    assert [event.task for event in bench.events if isinstance(event, TaskCached)] == list("abcde") or len(bench.events) == 5
+    assert {type(event) for event in bench.events} == {TaskCached}
+
+
+@pytest.mark.kernel
+def test_two_kernels_run_at_the_same_time(shop: Workshop) -> None:
+    """Each waits for the other's sign: one after the other, neither would end."""
+    shop.notebook("meet.ipynb", "me: str = ''", f"{NOTE}\nimport time\nnote(me)", """
+        end = time.monotonic() + 60
+        while set(Path("../calls.txt").read_text().split()) != {"x", "y"}:
+            assert time.monotonic() < end, "nobody came"
+            time.sleep(0.02)
+    """.replace("\n        ", "\n"))  # fmt: skip
+    shop.pipeline("meet: {notebook: meet.ipynb, matrix: {me: [x, y]}}")
+    done = shop.caderno("run", "--jobs", "2")
+    assert done.code == 0, done.out
