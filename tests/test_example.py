@@ -15,6 +15,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = (ROOT / "notebooks").rglob("[!.]*.ipynb")
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -89,6 +90,46 @@ def test_the_report_shows_the_conclusion_and_links_every_task(project: Path, fir
     for link in links:
         assert (project / "reports" / link.partition("#")[0].replace("%3D", "=")).is_file(), link
     assert "boosting" in page.get_text()
+
+
+@pytest.mark.parametrize("name", sorted(path.relative_to(ROOT / "notebooks").as_posix() for path in NOTEBOOKS))
+def test_a_notebook_also_runs_by_hand_on_the_latest_results(project: Path, first: object, name: str) -> None:
+    notebook = project / "notebooks" / name
+    few = ["-p", "trials", "1"] if notebook.stem == "tune" else []
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db", "MLFLOW_EXPERIMENT_NAME": "flights"}
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(notebook), os.devnull, "--cwd", str(notebook.parent), *few],
+        env=environment(project) | store,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", ["index.html", "flights/explore.html", "flights/compare.html"])
+def test_a_page_shows_with_the_network_off(project: Path, first: object, page: str) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(offline=True)
+        asked: list[str] = []
+        said: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        context.on("console", lambda message: said.append(message.text))
+        tab = context.new_page()
+        tab.goto((project / "reports" / page).as_uri())
+        tab.wait_for_load_state()
+        broken = "() => [...document.images].filter(image => !image.naturalWidth).length"
+        assert tab.evaluate(broken) == 0
+        assert tab.locator("h1").count() == 1
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert said == []
 
 
 def test_a_notebook_that_changed_in_its_prose_alone_causes_no_run(project: Path, first: object) -> None:

@@ -11,11 +11,23 @@ from pathlib import Path
 
 import click
 import pytest
-from caderno import cli
 from workshop import LIMIT, Done, Workshop, ended, until
 
+from caderno import cli
+
 MAKE = 'seed: int = 1\nmade: str = "../data/scratch/made.txt"'
-HEAVY = ["pandas", "numpy", "mlflow", "papermill", "nbformat", "nbclient", "nbconvert", "jupyter_client", "sqlalchemy", "IPython"]
+HEAVY = [
+    "pandas",
+    "numpy",
+    "mlflow",
+    "papermill",
+    "nbformat",
+    "nbclient",
+    "nbconvert",
+    "jupyter_client",
+    "sqlalchemy",
+    "IPython",
+]
 
 
 @pytest.fixture
@@ -133,22 +145,26 @@ def test_a_mistake_exits_with_2_and_says_what_to_do(
     assert "Traceback" not in done
 
 
+TINY, NOTEBOOK = "params/tiny.yaml", "notebooks/make.ipynb"
 BREAK: dict[str, tuple[Callable[[Workshop], object], str]] = {
-    "no YAML": (lambda shop: shop.write("params/tiny.yaml", "name: tiny\n\ttasks:"), "params/tiny.yaml:2: not valid"),
+    "no YAML": (lambda shop: shop.write(TINY, "name: tiny\n\ttasks:"), f"{TINY}:2: not valid"),
     "a folder": (lambda shop: shop.write("params/other.yaml/x", ""), "params/"),
-    "unknown key": (lambda shop: shop.pipeline("make: {notbook: make.ipynb}"), "params/tiny.yaml:3: unknown key"),
-    "cycle": (lambda shop: shop.pipeline("make: {notebook: make.ipynb, after: [make]}"), "params/tiny.yaml:3: the tasks wait"),
-    "no JSON": (lambda shop: shop.write("notebooks/make.ipynb", "{\n"), "notebooks/make.ipynb:2: not valid JSON"),
-    "nbformat 3": (lambda shop: shop.write("notebooks/make.ipynb", '{"nbformat": 3}'), "notebooks/make.ipynb: has notebook"),
+    "unknown key": (lambda shop: shop.pipeline("make: {notbook: make.ipynb}"), f"{TINY}:3: unknown key"),
+    "cycle": (
+        lambda shop: shop.pipeline("make: {notebook: make.ipynb, after: [make]}"),
+        f"{TINY}:3: the tasks wait for each other",
+    ),
+    "no JSON": (lambda shop: shop.write(NOTEBOOK, "{\n"), f"{NOTEBOOK}:2: not valid JSON"),
+    "nbformat 3": (lambda shop: shop.write(NOTEBOOK, '{"nbformat": 3}'), f"{NOTEBOOK}: has notebook format 3"),
     "missing input": (
         lambda shop: shop.pipeline("use: {notebook: use.ipynb, inputs: {made: ['file:data/x.csv']}}"),
-        "params/tiny.yaml:3: task use reads data/x.csv",
+        f"{TINY}:3: task use reads data/x.csv",
     ),
     "wrong type": (
         lambda shop: shop.pipeline("make: {notebook: make.ipynb, params: {seed: '1'}}"),
-        "params/tiny.yaml:3: parameter 'seed': expected int",
+        f"{TINY}:3: parameter 'seed': expected int",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -194,7 +210,13 @@ def test_show_tells_the_record_of_a_task(chain: Workshop, call: Call) -> None:
     chain.settle()
     done = call("show", "make[seed=2]", folder="lib")
     assert done.code == 0
-    for part in ("notebooks/make.ipynb", "seed", "made.txt", chain.record("make[seed=2]").fingerprint, "data/tiny/make/seed=2/"):
+    for part in (
+        "notebooks/make.ipynb",
+        "seed",
+        "made.txt",
+        chain.record("make[seed=2]").fingerprint,
+        "data/tiny/make/seed=2/",
+    ):
         assert part in done
     assert json.loads(call("show", "use", "--json").out)["inputs"]["made"][1]["task"] == "make[seed=2]"
 
@@ -212,7 +234,9 @@ def test_open_hands_the_page_to_the_browser(chain: Workshop, tmp_path: Path) -> 
     page.write_text("<h1>use</h1>")
     browser = tmp_path / "bin/xdg-open"
     browser.parent.mkdir()
-    browser.write_text(f'#!/bin/sh\necho "$1" > "{tmp_path}/opened.part" && mv "{tmp_path}/opened.part" "{tmp_path}/opened"\n')
+    browser.write_text(
+        f'#!/bin/sh\necho "$1" > "{tmp_path}/opened.part" && mv "{tmp_path}/opened.part" "{tmp_path}/opened"\n'
+    )
     browser.chmod(0o755)
     done = chain.caderno("open", "use", env={"PATH": f"{browser.parent}:{os.environ['PATH']}"})
     assert done.code == 0, done.out
@@ -234,7 +258,9 @@ def test_a_run_with_nothing_to_do_imports_nothing_heavy(chain: Workshop) -> None
     )
     for arguments in (["--help"], ["plan"], ["run"]):
         command = [sys.executable, "-c", script, *arguments]
-        done = subprocess.run(command, cwd=chain.root, env=chain.environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=chain.root, env=chain.environment(), capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines()[-1] == "heavy: []", arguments
     assert "nothing to run: tiny, 3 cached" in done.stdout

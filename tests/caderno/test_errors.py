@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from caderno import errors
 from caderno.errors import CadernoError, InvalidPipeline, Problem, UnknownName, did_you_mean, nearest
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from workshop import Workshop
+
 from caderno.errors import ProjectNotFound, UnknownName
 from caderno.project import Project
-from workshop import Workshop
 
 
 def test_a_project_is_found_from_any_folder_in_it(shop: Workshop) -> None:

@@ -1,4 +1,4 @@
-"""Small projects for tests: notebooks, pipelines and helpers written into a folder, and the command line run on them."""
+"""Small projects for tests: notebooks, pipelines and helpers in a folder, and the command line run on them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Workshop:
-    """A project under construction; `home` is where caches and settings of tools go."""
+    """A project under construction; `variables` are set for every command that is run on it."""
 
     root: Path
     variables: Mapping[str, str]
@@ -173,9 +173,7 @@ class Workshop:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "CADERNO_"))}
         return kept | {"MLFLOW_DISABLE_TELEMETRY": "true"} | dict(self.variables) | variables
 
-    def start(
-        self, *arguments: str, folder: str = ".", env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, folder: str = ".", env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `caderno …` in a folder of the project."""
         return subprocess.Popen(
             [sys.executable, "-m", "caderno.cli", *arguments],

@@ -104,7 +104,7 @@ def _modules(name: str, root: Path) -> Iterator[tuple[str, Path]]:
         if head:  # a module has no folder, a package has packages above it
             yield from _modules(head, root)
         folder = root.joinpath(*head.split(".")) if head else root
-        for path in sorted(folder.rglob("*.py")):
+        for path in sorted(path for path in folder.rglob("*.py") if path.is_file()):
             yield _module_name(path.relative_to(root)), path
         return
     place = root

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,15 @@ def of_path(path: Path, cache: StatCache | None = None) -> tuple[str, int]:
     if not path.is_dir():
         return file_digest(path), path.stat().st_size
     lines, size = [], 0
-    for folder, folders, files in os.walk(path):
-        folders.sort()
-        for name in sorted(files):
-            file = Path(folder, name)
-            lines.append(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}")
-            size += file.stat().st_size
+    for file in files_in(path):
+        lines.append(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}")
+        size += file.stat().st_size
     return of_text("\n".join(lines)), size
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and below, in order, through links too; not those that lead nowhere or upwards."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place).resolve()
+        folders[:] = sorted(name for name in folders if (here / name).resolve() not in (here, *here.parents))
+        yield from (Path(place, name) for name in sorted(files) if Path(place, name).is_file())

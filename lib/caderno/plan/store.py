@@ -20,6 +20,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from caderno.errors import Stopped, StoreError
+from caderno.plan.digests import files_in
 from caderno.plan.records import RunRecord, TaskRecord
 from caderno.project import Project
 
@@ -191,7 +192,7 @@ def _size(path: Path) -> int | None:
     """Return the bytes of a file, or of all files in a folder; None where there is nothing."""
     try:
         if path.is_dir():
-            return sum(child.stat().st_size for child in path.rglob("*") if child.is_file())
+            return sum(file.stat().st_size for file in files_in(path))
         return path.stat().st_size
     except OSError:
         return None
@@ -199,6 +200,8 @@ def _size(path: Path) -> int | None:
 
 def _sync_tree(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
+        if not (path.is_file() or path.is_dir()):  # a link that leads nowhere, a pipe
+            continue
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -73,8 +73,11 @@ class KernelControl:
         self._signal(signal.SIGKILL)
 
     def ended(self) -> None:
-        """End what the kernel left behind in its group, and forget it."""
+        """End what the kernel left behind in its group, reap it, and forget it."""
         self.kill()
+        if self._process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE)
         with self._lock:
             self._pid = None
             if self._killer:

@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from caderno.errors import CadernoError
 from caderno.plan.planner import Plan, Planner
 from caderno.plan.records import RunRecord, TaskRecord
+from caderno.run.console import ListingConsole, clean
 from caderno.run.progress import duration
 from caderno.spec import Task
 
@@ -26,15 +26,6 @@ _STYLES = {
     "killed": "bold red",
     "skipped": "yellow",
 }
-
-_PIPE_WIDTH = 400  # columns where no terminal limits them: a line is a row
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
 
 
 def _table(*columns: str) -> Table:
@@ -50,7 +41,7 @@ def show_plan(plan: Plan) -> None:
     for planned in plan.tasks:
         table.add_row(f"[{_STYLES[planned.state]}]{planned.state}[/]", escape(planned.task.id), escape(planned.why))
     counts = Counter(planned.state for planned in plan.tasks)
-    console = _console()
+    console = ListingConsole()
     console.print(table)
     waiting = f", {counts['wait']} wait for them" if counts["wait"] else ""
     console.print(f"{counts['run']} to run{waiting}, {counts['cached']} cached")
@@ -58,7 +49,7 @@ def show_plan(plan: Plan) -> None:
 
 def show_run(record: RunRecord) -> None:
     """Print how a run went."""
-    console = _console()
+    console = ListingConsole()
     profile = f", profile {record.profile}" if record.profile else ""
     console.print(
         f"[bold]{escape(record.pipeline)}[/]{profile}: [{_STYLES[record.state]}]{record.state}[/] "
@@ -73,7 +64,7 @@ def show_run(record: RunRecord) -> None:
 
 def show_record(record: TaskRecord, place: str) -> None:
     """Print what is known of one execution of a task."""
-    console = _console()
+    console = ListingConsole()
     console.print(
         f"[bold]{escape(record.task)}[/] [{_STYLES[record.state]}]{record.state}[/] in {duration(record.seconds)}, "
         f"{record.started.astimezone():%Y-%m-%d %H:%M:%S}, by {escape(record.user)} on {escape(record.host)}"
@@ -85,7 +76,7 @@ def show_record(record: TaskRecord, place: str) -> None:
     console.print(table)
     if record.failure:
         cell = f" in cell {record.failure.number}" if record.failure.number is not None else ""
-        console.print(f"[bold red]{escape(record.failure.kind)}[/]{cell}: {escape(record.failure.message)}")
+        console.print(f"[bold red]{escape(record.failure.kind)}[/]{cell}: {escape(clean(record.failure.message))}")
 
 
 def _facts(record: TaskRecord, place: str) -> list[tuple[str, str, str]]:

@@ -26,6 +26,7 @@ from caderno.events import (
     TaskSkipped,
     TaskStarted,
 )
+from caderno.run.console import QuietConsole, clean
 
 _SIGNS = {
     "waiting": ("·", "dim"),
@@ -69,7 +70,7 @@ class Progress:
 
     def __init__(self, root: Path, console: Console | None = None, quiet: bool = False) -> None:
         self._root = root
-        self._console = console or Console(stderr=False, highlight=False)
+        self._console = console or QuietConsole(highlight=False)
         self._quiet = quiet
         self._live: Live | None = None
         self._rows: dict[str, _Row] = {}
@@ -129,7 +130,7 @@ class Progress:
 
     def _line(self, event: Event, text: str) -> None:
         if not self._live and not self._quiet:
-            self._console.print(f"{event.time.astimezone():%H:%M:%S} {text}", markup=False, soft_wrap=True)
+            self._console.print(f"{event.time.astimezone():%H:%M:%S} {clean(text)}", markup=False, soft_wrap=True)
 
     def _table(self) -> RenderableType:
         counts = Counter(row.state for row in self._rows.values())
@@ -150,7 +151,7 @@ class Progress:
                 f"{min(row.cell + (row.state == 'running'), row.cells)}/{row.cells}" if row.cells else "",
                 duration(seconds) if row.state not in ("waiting", "cached", "skipped") else row.state,
                 duration(self._expected[task]) if task in self._expected and row.state != "cached" else "",
-                row.note,
+                Text(clean(row.note)),
             )
         hidden = len(self._rows) - table.row_count
         tail = [Text(f"… and {hidden} more: {_counted(counts)}", "dim")] if hidden else []
@@ -192,13 +193,13 @@ class Progress:
         place = f"{event.notebook}, cell {event.cell}" if event.cell is not None else event.notebook
         self._console.print()
         self._console.print(f"[bold red]✗ {escape(event.task)}[/] failed in {escape(place)}", soft_wrap=True)
-        for line in event.source.splitlines()[:15]:
+        for line in clean(event.source).splitlines()[:15]:
             self._console.print(f"  [dim]│[/] {escape(line)}", soft_wrap=True)
-        trace = Text.from_ansi(event.traceback).plain.strip().splitlines()[-_TRACE_LINES:]
+        trace = clean(event.traceback).strip().splitlines()[-_TRACE_LINES:]
         for line in trace:
             self._console.print(f"  {escape(line)}", soft_wrap=True)
         if not trace or _first_line(event.error) not in trace[-1]:
-            self._console.print(f"  [red]{escape(event.error)}[/]", soft_wrap=True)
+            self._console.print(f"  [red]{escape(clean(event.error))}[/]", soft_wrap=True)
         if event.report:
             self._console.print(f"  page: {escape(self._path(event.report))}", soft_wrap=True)
         self._console.print()

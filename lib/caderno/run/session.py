@@ -18,6 +18,7 @@ from caderno.run import journal as journals
 from caderno.run import provenance
 from caderno.run.outcomes import Outcomes
 from caderno.run.stop import Stop
+from caderno.run.tracking import tracking_uri
 from caderno.spec import Task
 
 if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
@@ -94,16 +95,13 @@ class _Session:
 
     def _close_orphans(self) -> None:
         """End in MLflow what engines that were killed left running."""
-        for uri, endings in journals.orphans(self._planner.project):
-            if not endings:
-                continue
-            from caderno.run.tracking import Tracking, tracking_uri
+        for endings in journals.orphans(self._planner.project, tracking_uri(self._planner.project)):
+            if endings:
+                from caderno.run.tracking import Tracking
 
-            if uri != tracking_uri(self._planner.project):
-                continue
-            tracking = Tracking(self._planner.project, self._plan.pipeline.name)
-            for run_id, ending in endings.items():
-                tracking.close_orphan(run_id, ending)
+                tracking = Tracking(self._planner.project, self._plan.pipeline.name)
+                for run_id, ending in endings.items():
+                    tracking.close_orphan(run_id, ending)
 
     def _run_tasks(self) -> tuple[RunContext, TrackingRun]:
         from caderno.run.scheduler import Scheduler

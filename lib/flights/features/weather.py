@@ -1,4 +1,9 @@
-"""The weather at the airport of departure, as last observed by decision time."""
+"""The weather at the airport of departure, as last observed by decision time.
+
+A time in the weather table is that of an observation cut to the hour: what is stamped 15:00 was read at any minute up
+to 15:51, and its precipitation is the sum of the hour up to then (data-raw/weather.R of nycflights13, where the table
+was made). It therefore counts as known from 16:00, an hour after its stamp.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +34,18 @@ NAMES = [
     "visib_worst",  # of the three airports, which share one sky
     "wind_worst",
 ]
-STALE = 3 * HOUR  # an observation older than this is none
+KNOWN_AFTER = HOUR  # from the stamp
+STALE = 3 * HOUR  # what has been known for longer than this is none
 
 
 def features(flights: pd.DataFrame, departures: Departures, weather: pd.DataFrame) -> dict[str, Floats]:
-    """One array a name in NAMES, one entry a flight; NaN where nothing was observed in the last three hours."""
+    """One array a name in NAMES, one entry a flight; NaN where nothing new was known in the last three hours."""
     asked = pd.DataFrame({"origin": flights["origin"].astype("str"), "decided": departures.decided})
-    table = _at(asked.drop_duplicates(), weather)
-    table = table.join(
-        table.groupby("decided").agg(visib_worst=("visib", "min"), wind_worst=("wind_speed", "max")), on="decided"
-    )
+    airports = pd.concat([asked["origin"], weather["origin"].astype("str")]).unique()
+    moments = pd.MultiIndex.from_product([airports, asked["decided"].unique()], names=["origin", "decided"])
+    table = _at(moments.to_frame(index=False).astype({"origin": "str"}), weather)
+    worst = table.groupby("decided").agg(visib_worst=("visib", "min"), wind_worst=("wind_speed", "max"))
+    table = table.join(worst, on="decided")
     rows = asked.merge(table, on=["origin", "decided"], how="left", validate="many_to_one")
     return {name: rows[name].to_numpy(np.float64) for name in NAMES}
 
@@ -63,15 +70,15 @@ def _prepared(weather: pd.DataFrame) -> pd.DataFrame:
         weather[["origin", *OBSERVED]]
         .assign(
             origin=weather["origin"].astype("str"),
-            observed=minutes(weather["observed"]),
+            known=minutes(weather["observed"]) + KNOWN_AFTER,
             wind_north=weather["wind_speed"] * np.cos(angle),
             wind_east=weather["wind_speed"] * np.sin(angle),
         )
-        .sort_values("observed", kind="stable")
+        .sort_values("known", kind="stable")
     )
 
 
 def _last_observed(moments: pd.DataFrame, observations: pd.DataFrame, hours: int) -> pd.DataFrame:
-    """What was last observed `hours` before each moment, in an order that is the same for all `hours`."""
+    """The last observation known `hours` before each moment, in an order that is the same for all `hours`."""
     asked = moments.assign(at=moments["decided"] - hours * HOUR).sort_values(["at", "origin"], ignore_index=True)
-    return pd.merge_asof(asked, observations, left_on="at", right_on="observed", by="origin", tolerance=STALE)
+    return pd.merge_asof(asked, observations, left_on="at", right_on="known", by="origin", tolerance=STALE)

@@ -4,9 +4,10 @@ import ast
 from pathlib import Path
 
 import pytest
+from workshop import Workshop, code, text
+
 from caderno.plan.code import imports_of
 from caderno.plan.records import Code
-from workshop import Workshop, text
 
 
 def code_of(shop: Workshop, *cells: str, parameters: str | None = None) -> Code:
@@ -63,7 +64,13 @@ def test_an_import_is_known_by_its_absolute_name(source: str, names: set[str]) -
 
 @pytest.mark.parametrize(
     "cell",
-    ["import tools.a", "from tools import a", "from tools.a import f", "def f():\n    import tools.a", "import tools.a as t"],
+    [
+        "import tools.a",
+        "from tools import a",
+        "from tools.a import f",
+        "def f():\n    import tools.a",
+        "import tools.a as t",
+    ],
 )
 def test_a_notebook_depends_on_what_it_imports_transitively(lib: Workshop, cell: str) -> None:
     assert modules(lib, cell) == A
@@ -113,6 +120,11 @@ def test_a_module_beside_the_notebook_counts(lib: Workshop) -> None:
     before = code_of(lib, "import helper")
     lib.write("notebooks/helper.py", "import tools.lonely\nx = 1")
     assert code_of(lib, "import helper") != before
+
+
+def test_an_editors_lock_beside_a_module_is_no_module(lib: Workshop) -> None:
+    (lib.root / "lib/tools/.#a.py").symlink_to("someone@here.1234:1")
+    assert modules(lib, "from tools import *") == A | {"tools.lonely"}
 
 
 def test_circular_imports_end(lib: Workshop) -> None:
@@ -166,10 +178,12 @@ def test_a_change_of_a_module_that_is_not_imported_does_not_count(lib: Workshop)
 
 def test_markdown_outputs_metadata_and_empty_cells_do_not_count(shop: Workshop) -> None:
     before = code_of(shop, "x = 1")
-    shop.notebook("one.ipynb", None, text("# One"), "", {
-        "cell_type": "code", "source": "x = 1", "execution_count": 3, "metadata": {"collapsed": True, "tags": ["summary"]},
+    executed = {
+        **code("x = 1", "summary"),
+        "execution_count": 3,
         "outputs": [{"output_type": "stream", "name": "stdout", "text": "1"}],
-    })  # fmt: skip
+    }
+    shop.notebook("one.ipynb", None, text("# One"), "", executed)
     planner = shop.planner()
     assert planner.code(planner.pipeline.tasks["one"].notebook) == before
 

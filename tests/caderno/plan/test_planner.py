@@ -3,8 +3,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from caderno.errors import CadernoError, MissingInput, UnknownName
 from workshop import Workshop, text
+
+from caderno.errors import CadernoError, MissingInput, UnknownName
 
 MAKE = 'seed: int = 1\nsource: str = ""\nmade: str = "../data/scratch/made.txt"'
 USE = 'made: str = ""\nused: str = "../data/scratch/used.txt"\nrate: float = 0.5'

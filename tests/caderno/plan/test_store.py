@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workshop import PIPELINE, Workshop, record, until
+
 from caderno.errors import Stopped, StoreError
 from caderno.plan.records import Failure, Output, RunRecord, RunTask
 from caderno.plan.store import Store, read_record, write_atomically
-from workshop import PIPELINE, Workshop, record, until
 
 ONE = "1a" * 32
 TWO = "2b" * 32
@@ -110,6 +111,13 @@ def test_a_folder_among_the_outputs_is_found_damaged_too(shop: Workshop) -> None
     assert shop.store.find("one", ONE)[0] is not None
     (place / "model/deep/weights").unlink()
     assert shop.store.find("one", ONE) == (None, "output model is damaged")
+
+
+def test_a_link_that_leads_nowhere_among_the_files_is_no_error(shop: Workshop) -> None:
+    staged = shop.store.stage("one", ONE)
+    (staged / "link").symlink_to("nowhere")
+    shop.store.commit(staged, record(fingerprint=ONE))
+    assert shop.store.find("one", ONE)[0] is not None
 
 
 def test_latest_is_what_was_pointed_at(shop: Workshop) -> None:
@@ -230,7 +238,9 @@ def test_a_lock_ends_with_its_process(shop: Workshop) -> None:
     script = (
         "import sys, time; from pathlib import Path; from caderno.project import Project; "
         "from caderno.plan.store import Store\n"
-        f"with Store(Project(Path(sys.argv[1])), 'tiny').lock('{ONE}', lambda: False): print('in', flush=True); time.sleep(99)"
+        f"with Store(Project(Path(sys.argv[1])), 'tiny').lock('{ONE}', lambda: False):\n"
+        "    print('in', flush=True)\n"
+        "    time.sleep(99)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(shop.root)], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -249,9 +259,9 @@ def test_the_last_run_is_the_newest_that_can_be_read(shop: Workshop) -> None:
         )  # fmt: skip
 
     shop.store.save_run(run("20131105-073000-0000"))
-    newest = shop.store.save_run(run("20131106-073000-0000"))
+    shop.store.save_run(run("20131106-073000-0000"))
     assert shop.store.last_run() == run("20131106-073000-0000")
-    newest.write_text("{")
+    shop.store.run_file("20131106-073000-0000").write_text("{")
     assert shop.store.last_run() == run("20131105-073000-0000")
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from workshop import Workshop, record
+
 import caderno.run.journal as journals
 from caderno.plan.records import TrackingRun
 from caderno.run.journal import Journal, orphans
-from workshop import Workshop, record
 
 URI = "sqlite:///mlflow.db"
 
@@ -25,8 +26,8 @@ def dies(act: Callable[[], object]) -> None:
     os.waitpid(child, 0)
 
 
-def found(shop: Workshop) -> dict[str, str]:
-    return {run: ending for _, endings in orphans(shop.project) for run, ending in endings.items()}
+def found(shop: Workshop, uri: str = URI) -> dict[str, str]:
+    return {run: ending for endings in orphans(shop.project, uri) for run, ending in endings.items()}
 
 
 def files(shop: Workshop) -> list[Path]:
@@ -72,10 +73,23 @@ def test_a_task_whose_result_was_committed_had_finished(shop: Workshop, run_id: 
     assert found(shop) == {"its": ending}
 
 
-@pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"uri": 7}', "\x00"])
-def test_a_damaged_journal_does_no_harm_and_goes(shop: Workshop, content: str) -> None:
-    shop.write("data/.caderno/runs/one.json", content)
+def test_a_journal_of_another_store_waits_for_a_run_with_that_store(shop: Workshop) -> None:
+    dies(lambda: Journal(shop.project, "one", "http://elsewhere").opened("its", shop.root / "nowhere"))
     assert found(shop) == {}
+    assert found(shop, "http://elsewhere") == {"its": "KILLED"}
+    assert files(shop) == []
+
+
+def test_a_torn_last_line_takes_nothing_along(shop: Workshop) -> None:
+    shop.write("data/.caderno/runs/one.jsonl", f'["{URI}"]\n["a", "nowhere"]\n["b", "now')
+    assert found(shop) == {"a": "KILLED"}
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "[]", "[7]", '["a", 3]', '{"uri": 7}', "\x00"])
+def test_a_damaged_journal_does_no_harm_and_goes(shop: Workshop, content: str) -> None:
+    shop.write("data/.caderno/runs/one.jsonl", content)
+    assert found(shop) == {}
+    assert files(shop) == []
 
 
 def test_workers_may_write_at_the_same_time(shop: Workshop) -> None:
@@ -102,6 +116,7 @@ def test_workers_may_write_at_the_same_time(shop: Workshop) -> None:
 def test_an_engine_killed_while_it_writes_loses_no_open_run(shop: Workshop) -> None:
     """Killed after each number of lines of the journal's code."""
     for limit in range(1, 60):
+
         def engine(limit: int = limit) -> None:
             journal = Journal(shop.project, "one", URI)
             journal.opened("first", shop.root / "nowhere")

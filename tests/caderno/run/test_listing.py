@@ -31,7 +31,7 @@ made: list[str] = []
 written: str = "../data/scratch/written.txt"
 """
 VALUES = (
-    "{month: 2013-02, no: no, clock: '12:30', day: 2013-09-01, quote: \"it's $HOME `x` \\\"ü\\\"\", rate: 1, tiny: 1e-5,"
+    '{month: 2013-02, no: no, clock: \'12:30\', day: 2013-09-01, quote: "it\'s $HOME `x` \\"ü\\"", rate: 1, tiny: 1e-5,'
     " flag: true, nothing: null, names: [yes, 'null', '010', ''], nested: {a: [1, null], 'b c': []}}"
 )
 CELL = """
@@ -55,11 +55,19 @@ class Both:
 def both(new_shop: Callable[[], Workshop]) -> Both:
     shop = new_shop()
     shop.write("lib/tools/__init__.py", "")
-    shop.notebook("make.ipynb", "made: str = ''\nmonth: str = ''", "from pathlib import Path\nimport tools\nPath(made).write_text(month)")
+    shop.notebook(
+        "make.ipynb",
+        "made: str = ''\nmonth: str = ''",
+        "from pathlib import Path\nimport tools\nPath(made).write_text(month)",
+    )
     shop.notebook("etl/write.ipynb", PARAMETERS, "import tools", CELL)
     shop.pipeline(f"""
         make: {{notebook: make.ipynb, matrix: {{month: [a, b]}}, outputs: {{made: made.txt}}}}
-        write: {{notebook: etl/write.ipynb, inputs: {{made: make.made}}, outputs: {{written: written.txt}}, params: {VALUES}}}
+        write:
+          notebook: etl/write.ipynb
+          inputs: {{made: make.made}}
+          outputs: {{written: written.txt}}
+          params: {VALUES}
     """)
     done = shop.caderno("run")
     assert done.code == 0, done.out
@@ -119,7 +127,9 @@ def test_status_shows_the_last_run(both: Both) -> None:
 
 
 def test_a_run_whose_output_nobody_reads_any_more_goes_on_to_its_end(both: Both) -> None:
-    both.shop.notebook("make.ipynb", "made: str = ''\nmonth: str = ''", f"{NOTE}\nnote(month)\nPath(made).write_text(month)")
+    both.shop.notebook(
+        "make.ipynb", "made: str = ''\nmonth: str = ''", f"{NOTE}\nnote(month)\nPath(made).write_text(month)"
+    )
     process = both.shop.start("run", "make")
     assert process.stdout
     process.stdout.close()

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from caderno.events import (
     CellFinished,
     Event,
@@ -18,7 +20,6 @@ from caderno.events import (
     TaskStarted,
 )
 from caderno.run.progress import Progress, duration
-from rich.console import Console
 
 Shown = Callable[..., str]
 
@@ -33,9 +34,17 @@ def begun(task: str, cells: int = 3, why: str = "new") -> TaskStarted:
 
 def failed(task: str, **fields: Any) -> TaskFailed:
     common: dict[str, Any] = {
-        "run": "r", "task": task, "fingerprint": "f", "seconds": 2.0, "error": "ValueError: no", "notebook": "notebooks/one.ipynb",
-        "cell": 4, "source": "x = 1\nraise ValueError('no')", "traceback": "\x1b[31mValueError\x1b[39m: no", "report": "data/page.html",
-    }  # fmt: skip
+        "run": "r",
+        "task": task,
+        "fingerprint": "f",
+        "seconds": 2.0,
+        "error": "ValueError: no",
+        "notebook": "notebooks/one.ipynb",
+        "cell": 4,
+        "source": "x = 1\nraise ValueError('no')",
+        "traceback": "\x1b[31mValueError\x1b[39m: no",
+        "report": "data/page.html",
+    }
     return TaskFailed(**common | fields)
 
 
@@ -105,12 +114,16 @@ def test_quiet_still_shows_failures(shown: Shown) -> None:
 @pytest.mark.parametrize("odd", ["[bold]x[/]", "[/]", "a[month=2013-01]", "x" * 300, "[link=http://x]y"])
 def test_text_that_looks_like_markup_is_shown_as_it_is(shown: Shown, odd: str) -> None:
     event = failed(odd, source=odd, error=odd, traceback=odd, report=odd, notebook=odd)
-    text = shown(started(odd), begun(odd, why=odd), event, TaskSkipped(run="r", task=odd, why=odd), ended("failed", failed=1))
+    text = shown(
+        started(odd), begun(odd, why=odd), event, TaskSkipped(run="r", task=odd, why=odd), ended("failed", failed=1)
+    )
     assert text.count(odd) >= 6
 
 
 def test_a_lone_escape_sequence_in_a_source_does_not_reach_the_terminal(shown: Shown) -> None:
-    text = shown(started("a"), begun("a"), failed("a", source="print('\x1b[2J')", error="\x1b[2J"), ended("failed", failed=1))
+    text = shown(
+        started("a"), begun("a"), failed("a", source="print('\x1b[2J')", error="\x1b[2J"), ended("failed", failed=1)
+    )
     assert "\x1b[2J" not in text
 
 
@@ -145,7 +158,16 @@ def test_a_table_of_many_tasks_fits_the_screen(make_progress: Callable[..., Any]
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (0.44, "0.4 s"), (9.94, "9.9 s"), (12.4, "12 s"), (59.4, "59 s"), (60, "1 min 00 s"), (185, "3 min 05 s"), (3720, "1 h 02 min")],
+    [
+        (0.04, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (59.4, "59 s"),
+        (60, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3720, "1 h 02 min"),
+    ],
 )
 def test_a_duration_is_written_as_people_read_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from caderno.run.provenance import git_state, host_name, user_name
 
 Git = Callable[..., str]

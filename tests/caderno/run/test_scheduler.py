@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from workshop import NOTE, Workshop, record
+
 from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped
 from caderno.plan import digests
 from caderno.plan.planner import Resolved
@@ -15,7 +17,6 @@ from caderno.run.outcomes import Outcomes
 from caderno.run.scheduler import Scheduler
 from caderno.run.stop import Stop
 from caderno.spec import Task
-from workshop import NOTE, Workshop, record
 
 Act = Callable[[Task, KernelControl], str]  # what a task does; returns the content of its output, "" for a failure
 
@@ -31,7 +32,9 @@ class Bench:
         self.most = self.now = 0
         self._lock = threading.Lock()
 
-    def run(self, act: Act = lambda task, control: "made", jobs: int = 2, fail_fast: bool = False, force: bool = False) -> dict[str, str]:
+    def run(
+        self, act: Act = lambda task, control: "made", jobs: int = 2, fail_fast: bool = False, force: bool = False
+    ) -> dict[str, str]:
         """Run all tasks and return how each ended."""
         planner = self.shop.planner()
         outcomes = Outcomes("a-run", planner, [self.events.append])
@@ -99,7 +102,13 @@ def test_each_task_runs_once_and_after_its_upstream(bench: Bench) -> None:
 
 
 def test_what_does_not_depend_on_a_failure_still_runs(bench: Bench) -> None:
-    assert bench.run(fails("b")) == {"a": "succeeded", "b": "failed", "c": "skipped", "d": "succeeded", "e": "succeeded"}
+    assert bench.run(fails("b")) == {
+        "a": "succeeded",
+        "b": "failed",
+        "c": "skipped",
+        "d": "succeeded",
+        "e": "succeeded",
+    }
 
 
 def test_all_that_hangs_on_a_failure_is_skipped(bench: Bench) -> None:
@@ -179,7 +188,7 @@ def test_cached_tasks_are_told_too(bench: Bench) -> None:
     bench.run()
     bench.events.clear()
     bench.run()
-    assert [event.task for event in bench.events if isinstance(event, TaskCached)] == list("abcde") or len(bench.events) == 5
+    assert sorted(event.task for event in bench.events if isinstance(event, TaskCached)) == list("abcde")
     assert {type(event) for event in bench.events} == {TaskCached}
 
 

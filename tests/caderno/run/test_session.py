@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from caderno.plan.records import RunRecord
 from workshop import NOTE, Done, Workshop, ended, until
+
+from caderno.plan.records import RunRecord
 
 pytestmark = pytest.mark.kernel
 
@@ -209,7 +210,7 @@ def waits(shop: Workshop) -> Workshop:
 def test_of_two_runs_that_want_the_same_task_one_runs_it(waits: Workshop) -> None:
     runs = [waits.start("run", "slow"), waits.start("run")]
     until(lambda: waits.calls() == ["slow"], what="no cell ran")
-    until(lambda: len(list((waits.root / "data/.caderno/runs").glob("*.json"))) == 2, what="no second run")
+    until(lambda: len(list((waits.root / "data/.caderno/runs").glob("*.jsonl"))) == 2, what="no second run")
     waits.write("go", "")
     one, two = (ended(run) for run in runs)
     assert (one.code, two.code) == (0, 0), one.out + two.out
@@ -221,7 +222,7 @@ def test_a_run_that_waits_for_anothers_task_can_be_stopped(waits: Workshop) -> N
     first = waits.start("run", "slow")
     until(lambda: waits.calls() == ["slow"], what="no cell ran")
     second = waits.start("run", "slow")
-    until(lambda: len(list((waits.root / "data/.caderno/runs").glob("*.json"))) == 2, what="no second run")
+    until(lambda: len(list((waits.root / "data/.caderno/runs").glob("*.jsonl"))) == 2, what="no second run")
     second.send_signal(2)
     done = ended(second, 15)
     assert done.code == 130, done.out

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+
 from caderno.run.stop import Stop
 
 

@@ -179,7 +179,9 @@ def test_notebook_page_and_record_are_artifacts_of_the_tasks_run(tracked: Tracke
 def test_the_parent_holds_the_runs_record_and_a_description(tracked: Tracked) -> None:
     parent = tracked.parents[1]
     (path,) = [item.path for item in tracked.client.list_artifacts(parent.info.run_id)]
-    assert json.loads(Path(tracked.client.download_artifacts(parent.info.run_id, path)).read_text())["pipeline"] == "tiny"
+    assert (
+        json.loads(Path(tracked.client.download_artifacts(parent.info.run_id, path)).read_text())["pipeline"] == "tiny"
+    )
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith("What is it?")
     assert "| train | cached |" in note
@@ -192,9 +194,7 @@ def test_a_cached_task_adds_only_a_link_to_the_run_that_made_it(tracked: Tracked
 
 
 def test_a_logged_model_goes_downstream_as_a_path(tracked: Tracked) -> None:
-    used, predicted = json.loads(
-        (tracked.shop.result("use") / "used.txt").read_text().replace("'", '"')
-    )
+    used, predicted = json.loads((tracked.shop.result("use") / "used.txt").read_text().replace("'", '"'))
     place = (tracked.shop.root / "notebooks" / used).resolve()
     assert place == tracked.shop.result("train") / "model"
     assert (place / "MLmodel").is_file()
@@ -356,11 +356,13 @@ def test_a_password_in_the_servers_address_is_shown_nowhere(served: tuple[Worksh
     assert "sesame" not in done
 
 
-def test_a_server_that_goes_away_during_a_run_ends_the_run_and_does_not_hang_it(
-    server: Server, shop: Workshop
-) -> None:
+def test_a_server_that_goes_away_during_a_run_ends_the_run_and_does_not_hang_it(server: Server, shop: Workshop) -> None:
     """Last, since it stops the server."""
-    shop.notebook("slow.ipynb", None, f"{NOTE}\nimport time\nnote('slow')\nwhile not Path('../go').exists():\n    time.sleep(0.02)")
+    shop.notebook(
+        "slow.ipynb",
+        None,
+        f"{NOTE}\nimport time\nnote('slow')\nwhile not Path('../go').exists():\n    time.sleep(0.02)",
+    )
     shop.notebook("after.ipynb", None, "x = 1")
     shop.pipeline("slow: {notebook: slow.ipynb}\nafter: {notebook: after.ipynb, after: [slow]}")
     run = shop.start("run", env={"MLFLOW_TRACKING_URI": server.uri})

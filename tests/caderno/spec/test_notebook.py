@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workshop import Workshop, code, text
+
 from caderno.errors import InvalidPipeline
 from caderno.spec import Notebook
 from caderno.spec.notebook import UNSET, read
-from workshop import Workshop, code, text
 
 
 def parameters(shop: Workshop, source: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from workshop import PIPELINE, Workshop
+
 from caderno import spec
 from caderno.errors import CadernoError, InvalidPipeline, UnknownName
 from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl
-from workshop import PIPELINE, Workshop
 
 MAKE = """
 seed: int = 1
@@ -168,7 +169,9 @@ def test_selecting_one_of_a_matrix_takes_only_its_own_upstream(two: Workshop) ->
     assert [task.id for task in two.load().select(["use[month=b]"])] == ["make[month=b]", "use[month=b]"]
 
 
-@pytest.mark.parametrize(("target", "hint"), [("mkae", "'make'"), ("use[month=a]", "known: use"), ("zzz", "known: make, use")])
+@pytest.mark.parametrize(
+    ("target", "hint"), [("mkae", "'make'"), ("use[month=a]", "known: use"), ("zzz", "known: make, use")]
+)
 def test_selecting_what_is_not_there_names_the_nearest(two: Workshop, target: str, hint: str) -> None:
     two.pipeline(GOOD)
     with pytest.raises(UnknownName) as caught:
@@ -240,7 +243,10 @@ def test_a_mistake_is_told_with_its_line_and_the_nearest_right_name(
         ("name: other\ntasks: {make: {notebook: make.ipynb}}", "params/tiny.yaml:1: is named 'other'"),
         ("tasks: {make: {notebook: make.ipynb}}", "name is missing"),
         ("name: tiny\ntask: {}\ntasks: {make: {notebook: make.ipynb}}", "params/tiny.yaml:2: unknown key 'task'"),
-        ("name: tiny\nparams: {sede: 1}\ntasks: {make: {notebook: make.ipynb}}", "no notebook declares a parameter 'sede'"),
+        (
+            "name: tiny\nparams: {sede: 1}\ntasks: {make: {notebook: make.ipynb}}",
+            "no notebook declares a parameter 'sede'",
+        ),
     ],
 )
 def test_a_file_that_is_no_pipeline_is_told(two: Workshop, text: str, said: str) -> None:
@@ -295,8 +301,11 @@ def test_a_notebook_without_a_parameters_cell_is_told_how_to_get_one(two: Worksh
 
 def test_a_list_of_paths_is_refused_where_a_path_is_declared(two: Workshop) -> None:
     two.notebook("use.ipynb", "made: str = ''", "x = 1")
-    found = problems(two, "make: {notebook: make.ipynb, matrix: {month: [a, b]}, outputs: {made: m}}\n"
-                     "use: {notebook: use.ipynb, inputs: {made: make.made}}")
+    found = problems(
+        two,
+        "make: {notebook: make.ipynb, matrix: {month: [a, b]}, outputs: {made: m}}\n"
+        "use: {notebook: use.ipynb, inputs: {made: make.made}}",
+    )
     assert "it receives a list of paths" in found
 
 
@@ -309,8 +318,11 @@ def test_a_previous_result_needs_a_parameter_that_may_be_none(two: Workshop) -> 
 
 def test_matrices_without_a_common_value_are_told(two: Workshop) -> None:
     two.notebook("use.ipynb", USE + "month: str = ''", "x = 1")
-    found = problems(two, "make: {notebook: make.ipynb, matrix: {month: [a]}, outputs: {made: m}}\n"
-                     "use: {notebook: use.ipynb, matrix: {month: [b]}, inputs: {made: make.made}}")
+    found = problems(
+        two,
+        "make: {notebook: make.ipynb, matrix: {month: [a]}, outputs: {made: m}}\n"
+        "use: {notebook: use.ipynb, matrix: {month: [b]}, inputs: {made: make.made}}",
+    )
     assert "no instance of make has month=b" in found
 
 

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+
 from caderno.errors import InvalidPipeline
 from caderno.spec import yaml
 
