@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
 from caderno.plan.records import (
     Cell,
     Code,
@@ -29,8 +32,6 @@ from caderno.plan.records import (
     TrackingRun,
 )
 from caderno.report import render_task, write_site
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 STARTED = datetime(2013, 11, 9, 7, 30, 12, tzinfo=UTC)
 SHA = "3f9a" * 16

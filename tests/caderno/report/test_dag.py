@@ -6,10 +6,11 @@ import itertools
 import re
 
 import pytest
-from caderno.plan.records import RunTask
-from caderno.report.dag import GAP_X, HEIGHT, WIDTH, draw, fold, layers
 from hypothesis import given
 from hypothesis import strategies as st
+
+from caderno.plan.records import RunTask
+from caderno.report.dag import GAP_X, HEIGHT, WIDTH, draw, fold, layers
 
 
 def task(task: str, *upstream: str, state: str = "succeeded", seconds: float = 1.0) -> RunTask:

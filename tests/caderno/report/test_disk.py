@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+
 from caderno.report.disk import link, write
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
-from caderno.report.outputs import FOLD_LINES, render_outputs
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
+
+from caderno.report.outputs import FOLD_LINES, render_outputs
 
 Render = Callable[..., BeautifulSoup]
 

@@ -11,11 +11,12 @@ from types import ModuleType
 
 import pytest
 from bs4 import BeautifulSoup
+from markupsafe import Markup
+from nbformat.v4 import new_markdown_cell, new_raw_cell
+
 from caderno.report import render_task
 from caderno.report.notebook import opening
 from caderno.report.page import command
-from markupsafe import Markup
-from nbformat.v4 import new_markdown_cell, new_raw_cell
 
 Page = Callable[..., BeautifulSoup]
 

@@ -7,9 +7,10 @@ from types import ModuleType
 
 import pytest
 from bs4 import BeautifulSoup
-from caderno.report.safe import picture, safe_html
 from hypothesis import given
 from hypothesis import strategies as st
+
+from caderno.report.safe import picture, safe_html
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 

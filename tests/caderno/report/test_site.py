@@ -9,8 +9,9 @@ from urllib.parse import unquote
 
 import pytest
 from bs4 import BeautifulSoup
-from caderno.report import write_site
 from nbformat.v4 import new_markdown_cell
+
+from caderno.report import write_site
 
 if TYPE_CHECKING:
     Site = Any  # conftest's, which cannot be imported by name

@@ -6,9 +6,10 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from caderno.report.text import count, duration, file_name, masked, moment, number, numbers, page_name, size, value
 from hypothesis import given
 from hypothesis import strategies as st
+
+from caderno.report.text import count, duration, file_name, masked, moment, number, numbers, page_name, size, value
 
 
 @pytest.mark.parametrize(
