@@ -32,7 +32,7 @@ lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	git ls-files -z '*.ipynb' | xargs -0 $(BIN)/nbstripout --verify
+	git ls-files -z '*.ipynb' | xargs -0 $(BIN)/nbstripout --keep-id --verify
 
 types: $(READY) ## check the types of lib/
 	$(BIN)/mypy

@@ -30,16 +30,17 @@ def with_lateness(flights: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_weather(flights: pd.DataFrame, weather: pd.DataFrame, ahead: pd.Timedelta) -> pd.DataFrame:
-    """Flights with the last observation at their airport that was no later than `ahead` before the scheduled hour.
+    """Flights with the last observation at their airport that was known `ahead` of the scheduled hour.
 
-    An observation older than three hours is not used: the measures are missing then.
+    A stamp is an observation's time cut to the hour, so it counts as known one hour later. What has been known for more
+    than three hours is not used: the measures are missing then.
     """
     decided = flights["scheduled_departure"].dt.floor("h") - ahead
     return pd.merge_asof(
         flights.assign(decided=decided).sort_values("decided", kind="stable"),
-        weather.sort_values("observed"),
+        weather.assign(known=weather["observed"] + pd.Timedelta(hours=1)).sort_values("known"),
         left_on="decided",
-        right_on="observed",
+        right_on="known",
         by="origin",
         tolerance=pd.Timedelta(hours=3),
     )

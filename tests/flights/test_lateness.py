@@ -39,13 +39,13 @@ def test_day_and_hour_are_new_yorks() -> None:
     assert table["month"].unique().tolist() == ["2013-03"]
 
 
-def test_weather_is_the_last_observation_at_the_airport_two_hours_before() -> None:
-    hours = [NOON - pd.Timedelta(hours=h) for h in (6, 3, 1, 0)]
-    weather = pd.DataFrame({"origin": "JFK", "observed": hours, "temp": [6.0, 3.0, 1.0, 0.0]})
+def test_weather_is_the_last_that_was_known_at_the_airport_two_hours_before() -> None:
+    hours = [NOON - pd.Timedelta(hours=h) for h in (6, 3, 2, 0)]
+    weather = pd.DataFrame({"origin": "JFK", "observed": hours, "temp": [6.0, 3.0, 2.0, 0.0]})
     weather = pd.concat([weather, weather.assign(origin="EWR", observed=NOON - pd.Timedelta(hours=2), temp=99.0)])
     weather["observed"] = weather["observed"].dt.tz_convert("UTC").astype("datetime64[us, UTC]")
     table = with_weather(departures(), weather, pd.Timedelta(hours=2))
-    # At noon, the one of 10:00 is lacking, that of 9:00 counts; twelve hours later the last one is too old.
+    # At noon: what is stamped 10:00 was known at 11:00, too late, so 9:00 counts; twelve hours on, all is too old.
     np.testing.assert_array_equal(table["temp"], [3.0, 3.0, np.nan])
 
 

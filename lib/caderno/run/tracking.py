@@ -101,8 +101,8 @@ class Tracking:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        self.client = mlflow.MlflowClient(tracking_uri=self.uri)
         with self._creating(project), _one_try():
+            self.client = mlflow.MlflowClient(tracking_uri=self.uri)  # this creates the store
             self.experiment = self._open(project, pipeline)
 
     @contextmanager

@@ -73,7 +73,8 @@ def validate(document: Document) -> PipelineFile:
     try:
         return PipelineFile.model_validate(document.value)
     except ValidationError as error:
-        problems = {_problem(document, detail) for detail in error.errors()}
+        details = sorted(error.errors(), key=lambda detail: detail["type"] == "missing")  # a misspelt key comes first
+        problems = dict.fromkeys(_problem(document, detail) for detail in details)
         raise InvalidPipeline(sorted(problems, key=_order)) from None
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -216,6 +217,13 @@ def test_a_result_with_a_model_survives_the_loss_of_mlflows_store(tracked: Track
         assert (tracked.shop.result("train") / "model/MLmodel").read_text()
     finally:
         away.rename(store)
+
+
+def test_the_projects_store_admits_readers_while_one_writes(tracked: Tracked) -> None:
+    with sqlite3.connect(tracked.shop.root / "mlflow.db") as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+    assert mode == ("wal",)
 
 
 def test_nothing_is_said_of_experiments_or_migrations(tracked: Tracked) -> None:
