@@ -38,6 +38,7 @@ _SIGNS = {
     "skipped": ("−", "yellow"),
 }
 _TRACE_LINES = 12
+_OTHER_COLUMNS = 42  # characters that sign, cell, time and usual time take with their gaps
 
 
 def duration(seconds: float) -> str:
@@ -141,8 +142,10 @@ class Progress:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         for name, justify in (("", "left"), ("task", "left"), ("cell", "right"), ("time", "right"), ("usual", "right")):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
-        table.add_column("why", overflow="ellipsis", no_wrap=True, style="dim")
-        for task, row in self._shown():
+        shown = self._shown()
+        rest = self._console.size.width - max(len(task) for task, _ in shown) - _OTHER_COLUMNS
+        table.add_column("why", overflow="ellipsis", no_wrap=True, max_width=max(rest, 8), style="dim")
+        for task, row in shown:
             sign, style = _SIGNS[row.state]
             seconds = time.monotonic() - row.began if row.state == "running" else row.seconds
             table.add_row(
