@@ -38,7 +38,7 @@ _SIGNS = {
     "skipped": ("−", "yellow"),
 }
 _TRACE_LINES = 12
-_OTHER_COLUMNS = 42  # characters that sign, cell, time and usual time take with their gaps
+_OTHER_COLUMNS = 37  # characters that sign, cell, time and usual time take with their gaps
 
 
 def duration(seconds: float) -> str:
