@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -24,6 +24,9 @@ from caderno.errors import TrackingError
 from caderno.plan.records import Git, TrackingRun
 from caderno.project import Project
 from caderno.run.context import TASK_RUN, TASK_RUN_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,10 +67,11 @@ def _guarded(method: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return method(*args, **kwargs)
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             uri = str(getattr(args[0], "uri", ""))
             first = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, masked(uri))
             hint = "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
@@ -102,8 +106,8 @@ class Tracking:
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with self._creating(project), _one_try():
-            self.client = mlflow.MlflowClient(tracking_uri=self.uri)  # this creates the store
-            self.experiment = self._open(project, pipeline)
+            self._open(mlflow.MlflowClient)
+            self.experiment = self._experiment(project, pipeline)
 
     @contextmanager
     def _creating(self, project: Project) -> Iterator[None]:
@@ -122,7 +126,11 @@ class Tracking:
                     connection.execute("PRAGMA journal_mode=WAL")
 
     @_guarded
-    def _open(self, project: Project, name: str) -> str:
+    def _open(self, client: type[MlflowClient]) -> None:
+        self.client = client(tracking_uri=self.uri)  # this creates a store that is not there
+
+    @_guarded
+    def _experiment(self, project: Project, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
