@@ -25,6 +25,7 @@ def clean_environment() -> Iterator[None]:
     for name in [name for name in before if name.startswith(_OURS)]:
         del os.environ[name]
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", str(os.cpu_count()))  # joblib warns where /sys is not mounted
     yield
     for name in [name for name in os.environ if name not in before and name != "PYTEST_CURRENT_TEST"]:
         del os.environ[name]

@@ -19,6 +19,7 @@ from caderno.errors import InvalidPipeline, Problem
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 200_000
+MAX_DEPTH = 100
 
 Key = tuple[str | int, ...]
 
@@ -102,10 +103,7 @@ def parse(text: bytes | str, name: str) -> Document:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidPipeline([Problem(name, f"not valid YAML: {str(error).splitlines()[0]}")]) from None
     builder = _Builder(name)
-    try:
-        value = None if node is None else builder.build(node, ())
-    except RecursionError:
-        raise InvalidPipeline([Problem(name, "is nested too deeply")]) from None
+    value = None if node is None else builder.build(node, ())
     if builder.problems:
         raise InvalidPipeline(builder.problems)
     return Document(value, builder.lines or {(): (name, 1)})
@@ -137,6 +135,8 @@ class _Builder:
         self._seen += 1
         if self._seen > MAX_NODES or id(node) in self._open:
             raise InvalidPipeline([Problem(f"{self.name}:{line}", "aliases expand without end or to too much")])
+        if len(key) > MAX_DEPTH:
+            raise InvalidPipeline([Problem(f"{self.name}:{line}", "is nested too deeply")])
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.CollectionNode) and not node.tag.endswith((":map", ":seq")):

@@ -177,7 +177,7 @@ def test_what_a_notebook_leaves_in_the_background_ends_with_its_task(waits: Work
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="makes a process namespace: needs root")
 def test_it_runs_as_the_first_process_of_a_container(waits: Workshop) -> None:
     unshare = shutil.which("unshare")
-    if not unshare or subprocess.run([unshare, "--pid", "--fork", "true"], check=False).returncode:
+    if not unshare or subprocess.run([unshare, "--pid", "--fork", "--mount-proc", "true"], check=False).returncode:
         pytest.skip("process namespaces are not admitted here")
     waits.pipeline("done: {notebook: done.ipynb, outputs: {made: made.txt}}")
     command = [unshare, "--pid", "--fork", "--mount-proc", sys.executable, "-m", "caderno.cli", "run"]
