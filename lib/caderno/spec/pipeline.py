@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import quote
@@ -107,7 +107,6 @@ class Pipeline:
     description: str
     profile: str | None
     tasks: dict[str, Task]
-    file: str = field(default="")
 
     def select(self, targets: Sequence[str]) -> list[Task]:
         """Return the tasks that `targets` name (a task's name, or one instance's id) with all upstream of them.
