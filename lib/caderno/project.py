@@ -82,6 +82,10 @@ class Project:
             raise UnknownName("profile", name, known)
         return known[name]
 
+    def file(self, path: str) -> str:
+        """Return where `path` leads, which is relative to the root or absolute; as text, for it is asked often."""
+        return path if path.startswith("/") else f"{self.root}/{path}"
+
     def relative(self, path: Path) -> str:
         """Return `path` as it is written in messages and records: relative to the root, with slashes."""
         try:

@@ -86,7 +86,7 @@ class CodeScanner:
             folders = [Path(entry) for entry in sys.path if entry.endswith("-packages") and Path(entry).is_dir()]
             stamp = digests.of_json([[str(folder), folder.stat().st_mtime_ns] for folder in folders])
             anchor = Path(importlib.metadata.__file__)
-            self._distributions = self._cache.get(f"distributions-{stamp}", anchor, lambda _: _distributions())
+            self._distributions = self._cache.get("distributions", anchor, lambda _: _distributions(), variant=stamp)
         return self._distributions
 
 

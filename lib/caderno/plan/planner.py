@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from caderno.errors import CadernoError, MissingInput
 from caderno.plan import digests
-from caderno.plan.cache import StatCache
+from caderno.plan.cache import StatCache, status_of
 from caderno.plan.code import CodeScanner
+from caderno.plan.index import ShortRecord
 from caderno.plan.records import Code, Input, TaskRecord
 from caderno.plan.store import Store
 from caderno.project import Project
@@ -38,7 +39,7 @@ class Planned:
     state: PlanState
     why: str
     resolved: Resolved | None = None
-    record: TaskRecord | None = None
+    record: ShortRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,17 @@ class Plan:
 
 
 class Planner:
-    """Resolves tasks against the files and the store of one project."""
+    """Resolves tasks against the files and the store of one project.
 
-    def __init__(self, project: Project, pipeline: Pipeline) -> None:
+    With `verify`, every file is read anew, once, where else its unchanged stat is trusted; `cache` counts them.
+    """
+
+    def __init__(self, project: Project, pipeline: Pipeline, verify: bool = False) -> None:
         self.project = project
         self.pipeline = pipeline
-        self.store = Store(project, pipeline.name)
-        self._cache = StatCache(project.state / "cache.json")
-        self._scanner = CodeScanner(project.lib, self._cache)
+        self.cache = StatCache(project.state / "cache.json", anew=verify)
+        self.store = Store(project, pipeline.name, self.cache)
+        self._scanner = CodeScanner(project.lib, self.cache)
         self._code: dict[Path, Code] = {}
 
     def plan(self, targets: Sequence[str] = (), force: bool = False) -> Plan:
@@ -73,15 +77,20 @@ class Planner:
         selected = self.pipeline.select(targets)
         self._check_files(selected)
         forced = {task.id for task in selected if force and (not targets or {task.id, task.name} & set(targets))}
-        records: dict[str, TaskRecord] = {}
+        records: dict[str, ShortRecord] = {}
         planned = []
         for task in selected:
             one = self._plan_task(task, records, task.id in forced)
             if one.record:
                 records[task.id] = one.record
             planned.append(one)
-        self._cache.save()
+        self.save()
         return Plan(self.pipeline, tuple(planned))
+
+    def save(self) -> None:
+        """Keep for the next plan what was read of files and records."""
+        self.cache.save()
+        self.store.save_index()
 
     def newest(self, task: Task) -> tuple[TaskRecord, Path]:
         """Return the newest record of `task` and its directory, be it of a success or a failure."""
@@ -90,7 +99,7 @@ class Planner:
             raise CadernoError(f"{task.id} has not been run yet", f"run: caderno run {shlex.quote(task.id)}")
         return max(found, key=lambda pair: pair[0].started)
 
-    def _plan_task(self, task: Task, records: Mapping[str, TaskRecord], forced: bool) -> Planned:
+    def _plan_task(self, task: Task, records: Mapping[str, ShortRecord], forced: bool) -> Planned:
         waiting = [other for other in task.upstream if other not in records]
         if waiting:
             more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
@@ -103,7 +112,7 @@ class Planner:
             return Planned(task, "cached", "cached", resolved, record)
         return Planned(task, "run", damage or self.why(task, resolved), resolved)
 
-    def resolve(self, task: Task, records: Mapping[str, TaskRecord]) -> Resolved:
+    def resolve(self, task: Task, records: Mapping[str, ShortRecord]) -> Resolved:
         """Return what `task`'s fingerprint is made of, given the records of its upstream."""
         code = self.code(task.notebook)
         inputs = {
@@ -129,26 +138,25 @@ class Planner:
     def code(self, notebook: Notebook, anew: bool = False) -> Code:
         """Return the code behind `notebook`, as it was when first asked; `anew`, as it is now."""
         if anew:
-            return CodeScanner(self.project.lib, self._cache).scan(notebook)
+            return CodeScanner(self.project.lib, self.cache).scan(notebook)
         if notebook.path not in self._code:
             self._code[notebook.path] = self._scanner.scan(notebook)
         return self._code[notebook.path]
 
-    def _input(self, task: Task, source: Any, records: Mapping[str, TaskRecord]) -> Input | None:
+    def _input(self, task: Task, source: Any, records: Mapping[str, ShortRecord]) -> Input | None:
         match source:
             case FromFile(path=path):
-                digest, size = digests.of_path(self.project.root / path, self._cache)
+                digest, size = digests.of_path(self.project.file(path), self.cache)
                 return Input(source=f"file:{path}", path=path, digest=digest, size=size)
             case FromUrl(url=url):
                 return Input(source=url, path=url, digest=None, size=None)
             case FromTask(task=upstream, output=name):
                 record = records[upstream]
                 output = record.outputs[name]
-                place = self.store.place(self.pipeline.tasks[upstream].folder, record.fingerprint)
-                path = self.project.relative(place / output.path)
+                place = self.store.relative_place(self.pipeline.tasks[upstream].folder, record.fingerprint)
                 return Input(
                     source=f"{upstream}.{name}",
-                    path=path,
+                    path=f"{place}/{output.path}",
                     digest=output.digest,
                     size=output.size,
                     task=upstream,
@@ -179,7 +187,7 @@ class Planner:
             for task in tasks
             for spec in task.inputs.values()
             for source in spec.sources
-            if isinstance(source, FromFile) and not (self.project.root / source.path).exists()
+            if isinstance(source, FromFile) and not status_of(self.project.file(source.path))
         }
         if missing:
             raise MissingInput(

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,10 @@ from typing import IO
 from pydantic import ValidationError
 
 from caderno.errors import Stopped, StoreError
-from caderno.plan.digests import files_in
-from caderno.plan.records import RunRecord, TaskRecord
+from caderno.plan.cache import DIGEST, StatCache, status_of
+from caderno.plan.digests import files_in, of_path
+from caderno.plan.index import Index, ShortRecord
+from caderno.plan.records import Output, RunRecord, TaskRecord
 from caderno.project import Project
 
 RECORD = "task.json"
@@ -33,11 +36,14 @@ _SHORT = 16  # hex digits of the fingerprint in a directory's name; the record h
 
 
 class Store:
-    """Results and records of one pipeline."""
+    """Results and records of one pipeline. `cache` holds digests of outputs; without one they are read each time."""
 
-    def __init__(self, project: Project, pipeline: str) -> None:
+    def __init__(self, project: Project, pipeline: str, cache: StatCache | None = None) -> None:
         self._project = project
         self._root = project.data / pipeline
+        self._relative = project.relative(self._root)
+        self._cache = cache
+        self._index = Index(project.state / f"results-{pipeline}.json", anew=cache is None or cache.anew)
         self._runs = self._root / ".runs"
 
     def home(self, folder: str) -> Path:
@@ -48,21 +54,34 @@ class Store:
         """Return where the result of `fingerprint` stands, or would."""
         return self.home(folder) / fingerprint[:_SHORT]
 
-    def find(self, folder: str, fingerprint: str) -> tuple[TaskRecord | None, str]:
+    def relative_place(self, folder: str, fingerprint: str) -> str:
+        """Return the same relative to the project's root, as records name it."""
+        return f"{self._relative}/{folder}/{fingerprint[:_SHORT]}"
+
+    def find(self, folder: str, fingerprint: str) -> tuple[ShortRecord | None, str]:
         """Return (record, "") of the whole result of `fingerprint`; else (None, why it is not usable)."""
-        place = self.place(folder, fingerprint)
-        record = read_record(place)
+        place = f"{self._root}/{folder}/{fingerprint[:_SHORT]}"
+        record = self._index.get(f"{place}/{RECORD}", lambda: read_record(Path(place)))
         if record is None:
-            return None, "its record is damaged" if place.is_dir() else ""
-        if record.fingerprint != fingerprint or record.state != "succeeded":
+            return None, "its record is damaged" if status_of(place) else ""
+        if record.fingerprint != fingerprint or not record.succeeded:
             return None, "its record is of something else"
         for name, output in record.outputs.items():
-            size = _size(place / output.path)
-            if size is None:
-                return None, f"output {name} is missing"
-            if size != output.size:
-                return None, f"output {name} is damaged"
+            damage = self._damage(f"{place}/{output.path}", output)
+            if damage:
+                return None, f"output {name} is {damage}"
         return record, ""
+
+    def _damage(self, path: str, output: Output) -> str:
+        status = status_of(path)
+        if status is None:
+            return "missing"
+        if stat.S_ISREG(status.st_mode) and status.st_size != output.size:
+            return "damaged"
+        try:
+            return "" if of_path(path, self._cache) == (output.digest, output.size) else "damaged"
+        except OSError as error:
+            return f"not readable ({error.strerror})"
 
     def latest(self, folder: str) -> tuple[TaskRecord, Path] | None:
         """Return the newest usable result of a task by its record's time, or None."""
@@ -120,17 +139,31 @@ class Store:
         place = staged.with_name(record.fingerprint[:_SHORT] if record.state == "succeeded" else "failed")
         _sync_tree(staged)
         _replace_directory(staged, place)
+        self._know(record, staged, place)
         if record.state == "succeeded":
             shutil.rmtree(staged.with_name("failed"), ignore_errors=True)
         return place
 
+    def _know(self, record: TaskRecord, staged: Path, place: Path) -> None:
+        """Keep the digests that were taken of outputs while they were staged."""
+        if self._cache is None:
+            return
+        for output in record.outputs.values():
+            one = place / output.path
+            for file in files_in(one) if one.is_dir() else [one]:
+                self._cache.moved(DIGEST, staged / file.relative_to(place), file)
+
+    def save_index(self) -> None:
+        """Keep for the next plan what was read of records."""
+        self._index.save()
+
     def point_latest(self, folder: str, fingerprint: str) -> None:
         """Make `latest` of a task name the result of `fingerprint`."""
-        link = self.home(folder) / LATEST
         target = fingerprint[:_SHORT]
         with contextlib.suppress(OSError):
-            if os.readlink(link) == target:
+            if os.readlink(f"{self._root}/{folder}/{LATEST}") == target:
                 return
+        link = self.home(folder) / LATEST
         temporary = link.with_name(f".{LATEST}.{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -186,16 +219,6 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def _size(path: Path) -> int | None:
-    """Return the bytes of a file, or of all files in a folder; None where there is nothing."""
-    try:
-        if path.is_dir():
-            return sum(file.stat().st_size for file in files_in(path))
-        return path.stat().st_size
-    except OSError:
-        return None
 
 
 def _sync_tree(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from caderno.errors import CadernoError, Stopped
 from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped, Watcher
+from caderno.plan.index import ShortRecord
 from caderno.plan.planner import Planner
 from caderno.plan.records import RunTask, RunTaskState, TaskRecord
 from caderno.spec import Task
@@ -21,7 +22,7 @@ class Outcomes:
 
     def __init__(self, run: str, planner: Planner, watchers: Sequence[Watcher]) -> None:
         self.run = run
-        self.records: dict[str, TaskRecord] = {}
+        self.records: dict[str, ShortRecord] = {}
         self.left: dict[str, RunTask] = {}
         self._planner = planner
         self._watchers = watchers
@@ -38,12 +39,13 @@ class Outcomes:
             for watcher in self._watchers:
                 watcher(event)
 
-    def cached(self, task: Task, record: TaskRecord) -> None:
+    def cached(self, task: Task, record: ShortRecord) -> None:
         """Settle a task whose result was there."""
         store = self._planner.store
         self.records[task.id] = record
         store.point_latest(task.folder, record.fingerprint)
-        self._leave(task, "cached", "cached", record, store.place(task.folder, record.fingerprint))
+        folder = store.relative_place(task.folder, record.fingerprint)
+        self._leave(task, "cached", "cached", record.fingerprint, folder)
         self.emit(TaskCached(run=self.run, task=task.id, fingerprint=record.fingerprint))
 
     def skipped(self, task: Task, why: str) -> None:
@@ -53,8 +55,9 @@ class Outcomes:
 
     def executed(self, task: Task, why: str, record: TaskRecord, place: Path) -> None:
         """Settle a task that ran, be it to its end or not."""
-        self._leave(task, record.state, why, record, place, record.started)
-        page = f"{self._planner.project.relative(place)}/report.html"
+        folder = self._planner.project.relative(place)
+        self._leave(task, record.state, why, record.fingerprint, folder, record.started, record.seconds)
+        page = f"{folder}/report.html"
         common: dict[str, Any] = {
             "run": self.run,
             "task": task.id,
@@ -62,7 +65,7 @@ class Outcomes:
             "seconds": record.seconds,
         }
         if record.failure is None:
-            self.records[task.id] = record
+            self.records[task.id] = ShortRecord.of(record)
             self.emit(TaskFinished(**common, report=page))
             return
         self.emit(
@@ -105,9 +108,10 @@ class Outcomes:
         task: Task,
         state: RunTaskState,
         why: str,
-        record: TaskRecord | None = None,
-        place: Path | None = None,
+        fingerprint: str | None = None,
+        folder: str | None = None,
         started: datetime | None = None,
+        seconds: float = 0.0,
     ) -> None:
         self.left[task.id] = RunTask(
             task=task.id,
@@ -116,8 +120,8 @@ class Outcomes:
             state=state,
             why=why,
             upstream=list(task.upstream),
-            fingerprint=record.fingerprint if record else None,
-            folder=self._planner.project.relative(place) if place else None,
+            fingerprint=fingerprint,
+            folder=folder,
             started=started,
-            seconds=record.seconds if record and state != "cached" else 0.0,
+            seconds=seconds,
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from caderno.events import now
+from caderno.plan.index import ShortRecord
 from caderno.plan.planner import FORCED, Plan, Planned, Planner, Resolved
 from caderno.plan.records import TaskRecord
 from caderno.run.kernels import KILLED, KernelControl
@@ -107,7 +108,7 @@ class Scheduler:
         if ran:
             self._outcomes.executed(one.task, one.why, record, place)
         else:
-            self._outcomes.cached(one.task, record)
+            self._outcomes.cached(one.task, ShortRecord.of(record))
 
     def _halt(self) -> None:
         self._skip_waiting("the run was stopped")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caderno import report
 from caderno.errors import InvalidPipeline, Problem, TrackingError, did_you_mean
 from caderno.events import CellFinished, RunFinished, RunStarted, RunWarned, TaskStarted, Watcher, now
 from caderno.plan.planner import FORCED, Plan, Planner, Resolved
@@ -55,7 +54,7 @@ def execute(
 
 class _Session:
     def __init__(self, planner: Planner, plan: Plan, options: Options, watchers: Sequence[Watcher]) -> None:
-        self.id = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.id = f"{now():%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
         self.stop = Stop()
         self._planner = planner
         self._plan = plan
@@ -167,7 +166,10 @@ class _Session:
         page = project.reports / "index.html"
         if context:
             self._planner.store.save_run(record)
+            self._planner.save()
         if context or not page.exists():
+            from caderno import report
+
             page = report.write_site(project.root, project.reports, record)
         if context and parent:
             try:
@@ -222,9 +224,9 @@ class _Session:
     def _links(self, tasks: Sequence[RunTask]) -> dict[str, str]:
         """Return for each cached task a tag that names the MLflow run which made its result."""
         return {
-            f"caderno.reused/{_tag_name(left.task)}": tracked.run_id
+            f"caderno.reused/{_tag_name(left.task)}": run
             for left in tasks
-            if left.state == "cached" and (tracked := self._outcomes.records[left.task].tracking)
+            if left.state == "cached" and (run := self._outcomes.records[left.task].mlflow_run)
         }
 
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from caderno.errors import TrackingError
 from caderno.plan.records import Git, TrackingRun
@@ -184,6 +183,8 @@ class Tracking:
     @_guarded
     def fetch(self, model: Model, target: Path) -> None:
         """Put the model's files at `target`: as links where the artifact store is on this disk, else as copies."""
+        from urllib.request import url2pathname  # brings http.client and ssl along
+
         parts = urlsplit(model.location)
         if parts.scheme in ("", "file"):
             source = Path(url2pathname(parts.path) if parts.scheme else model.location)

@@ -14,7 +14,7 @@ from caderno.events import now
 from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
-from caderno.plan.store import NOTEBOOK, PAGE
+from caderno.plan.store import NOTEBOOK, PAGE, read_record
 from caderno.run import execute as executing
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
@@ -52,9 +52,11 @@ def run_task(
     store = context.planner.store
     with store.lock(resolved.fingerprint, given_up=lambda: control.reason is not None):
         if not force:
+            place = store.place(task.folder, resolved.fingerprint)
             found, _ = store.find(task.folder, resolved.fingerprint)
-            if found:
-                return found, store.place(task.folder, resolved.fingerprint), False
+            whole = read_record(place) if found else None
+            if whole:
+                return whole, place, False
         for _ in range(task.retries + 1):
             control.renew()
             record, place = _attempt(context, task, resolved, control, on_cell)
@@ -94,7 +96,7 @@ def _attempt(
     failure = execution.failure or _edited(context, task, resolved)
     outputs: dict[str, Output] = {}
     if failure is None:
-        outputs, failure = _outputs(context.tracking, task, tracked, staged)
+        outputs, failure = _outputs(context, task, tracked, staged)
     record = TaskRecord(
         pipeline=context.planner.pipeline.name,
         task=task.id,
@@ -182,9 +184,10 @@ def _edited(context: RunContext, task: Task, resolved: Resolved) -> Failure | No
 
 
 def _outputs(
-    tracking: Tracking, task: Task, tracked: TrackingRun, staged: Path
+    context: RunContext, task: Task, tracked: TrackingRun, staged: Path
 ) -> tuple[dict[str, Output], Failure | None]:
     """Return the declared outputs with their digests, or the failure that one is missing."""
+    tracking = context.tracking
     models = tracking.models(tracked) if task.models else {}
     found: dict[str, Output] = {}
     missing = []
@@ -195,7 +198,7 @@ def _outputs(
         if not (staged / path).exists():
             missing.append(f"mlflow model named {name!r}" if name in task.models else path)
             continue
-        digest, size = digests.of_path(staged / path)
+        digest, size = digests.of_path(staged / path, context.planner.cache)
         found[name] = Output(path=path, digest=digest, size=size, model_uri=model.uri if model else None)
     if missing:
         return {}, Failure(kind="missing output", message=f"the notebook did not write: {', '.join(missing)}")

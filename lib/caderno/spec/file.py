@@ -29,10 +29,11 @@ def _duration(value: Any) -> Any:
 
 
 def _distinct(values: list[Scalar]) -> list[Scalar]:
-    texts = [str(value) for value in values]
-    for position, text in enumerate(texts):
-        if text in texts[:position]:
+    seen: set[str] = set()
+    for text in map(str, values):
+        if text in seen:
             raise ValueError(f"the value {text} stands twice")
+        seen.add(text)
     return values
 
 

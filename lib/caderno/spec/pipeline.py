@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import quote
@@ -87,7 +88,7 @@ class Task:
     timeout: float | None = None
     on_request: bool = False
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The task's place in the store: train/model=forest."""
         return "/".join([self.name, *(f"{axis}={quote(str(value), safe=' ,+@')}" for axis, value in self.axes.items())])

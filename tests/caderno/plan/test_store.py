@@ -13,6 +13,7 @@ import pytest
 from workshop import PIPELINE, Workshop, record, until
 
 from caderno.errors import Stopped, StoreError
+from caderno.plan import digests
 from caderno.plan.records import Failure, Output, RunRecord, RunTask
 from caderno.plan.store import Store, read_record, write_atomically
 
@@ -25,7 +26,8 @@ def commit(store: Store, fingerprint: str = ONE, text: str = "made", **fields: A
     """Commit a result of the task "one" with one output."""
     staged = store.stage("one", fingerprint)
     (staged / "made.txt").write_text(text)
-    outputs = {"made": Output(path="made.txt", digest="", size=len(text))}
+    digest, size = digests.of_path(staged / "made.txt")
+    outputs = {"made": Output(path="made.txt", digest=digest, size=size)}
     return store.commit(staged, record(fingerprint=fingerprint, outputs=outputs, **fields))
 
 
@@ -106,7 +108,8 @@ def test_a_folder_among_the_outputs_is_found_damaged_too(shop: Workshop) -> None
     staged = shop.store.stage("one", ONE)
     (staged / "model/deep").mkdir(parents=True)
     (staged / "model/deep/weights").write_bytes(b"12345")
-    outputs = {"model": Output(path="model", digest="", size=5)}
+    digest, size = digests.of_path(staged / "model")
+    outputs = {"model": Output(path="model", digest=digest, size=size)}
     place = shop.store.commit(staged, record(fingerprint=ONE, outputs=outputs))
     assert shop.store.find("one", ONE)[0] is not None
     (place / "model/deep/weights").unlink()
