@@ -50,7 +50,12 @@ def _pipeline_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, ...]) -> Planner:
+_verify_option = click.option(
+    "--verify", is_flag=True, help="Read all files anew: finds damage that kept size and time."
+)
+
+
+def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, ...], verify: bool = False) -> Planner:
     from caderno import spec
     from caderno.plan.planner import Planner
     from caderno.project import Project
@@ -63,7 +68,7 @@ def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, .
             raise click.BadParameter(f"{text!r} is not [TASK.]NAME=VALUE", param_hint="-p")
         overrides.append((name, value))
     name = spec.choose(project, pipeline)
-    return Planner(project, spec.load(project, name, profile, overrides))
+    return Planner(project, spec.load(project, name, profile, overrides), verify)
 
 
 @cli.command()
@@ -73,6 +78,7 @@ def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, .
 @click.option("--force", is_flag=True, help="Run the named tasks (or all) even if their results are there.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
 @click.option("--quiet", is_flag=True, help="Print failures and the last line only.")
+@_verify_option
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -84,6 +90,7 @@ def run(
     force: bool,
     fail_fast: bool,
     quiet: bool,
+    verify: bool,
 ) -> None:
     """Run what is not there yet: TASKS with all they need, or the whole pipeline.
 
@@ -97,10 +104,12 @@ def run(
     from caderno.run import session
     from caderno.run.progress import Progress
 
-    planner = _planner(pipeline, profile, parameters)
+    planner = _planner(pipeline, profile, parameters, verify)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(jobs=jobs or cores, cores=cores, fail_fast=fail_fast, command=_command(ctx, tasks))
     plan = planner.plan(tasks, force)
+    if verify:
+        click.echo(planner.cache.said(), err=True)
     with Progress(planner.project.root, quiet=quiet) as progress:
         record, signal = session.execute(planner, plan, options, [progress])
     if signal is not None:
@@ -123,13 +132,22 @@ def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
 @click.argument("tasks", nargs=-1)
 @_pipeline_options
 @click.option("--force", is_flag=True, help="Plan as `run --force` would.")
+@_verify_option
 def plan(
-    tasks: tuple[str, ...], pipeline: str | None, profile: str | None, parameters: tuple[str, ...], force: bool
+    tasks: tuple[str, ...],
+    pipeline: str | None,
+    profile: str | None,
+    parameters: tuple[str, ...],
+    force: bool,
+    verify: bool,
 ) -> None:
     """Show what would run, and why; run nothing."""
     from caderno.run import listing
 
-    listing.show_plan(_planner(pipeline, profile, parameters).plan(tasks, force))
+    planner = _planner(pipeline, profile, parameters, verify)
+    listing.show_plan(planner.plan(tasks, force))
+    if verify:
+        click.echo(planner.cache.said(), err=True)
 
 
 @cli.command()

@@ -121,6 +121,10 @@ class StatCache:
             self._entries.put(key, [stamp, value])
         return value
 
+    def said(self) -> str:
+        """Return in words how much was read for digests."""
+        return f"verified: {self.files:,} files read, {self.bytes / 1e6:,.1f} MB"
+
     def moved(self, kind: str, old: Path, new: Path) -> None:
         """Know a file by its new name: what renames a folder changes none of the stamps in it."""
         entry = self._entries.get(f"{kind}:{old}")

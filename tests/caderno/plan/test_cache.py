@@ -66,3 +66,59 @@ def test_two_kinds_of_value_of_one_file_are_two(tmp_path: Path, file: Path) -> N
     cache = StatCache(tmp_path / "cache.json")
     assert cache.get("length", file, lambda path: len(path.read_text())) == 3
     assert cache.get("text", file, lambda path: path.read_text()) == "one"
+
+
+def test_what_a_cache_kept_is_not_believed_when_all_is_computed_anew(tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "cache.json"
+    first = StatCache(path)
+    asked(first, file)
+    first.save()
+    file.write_text("two")
+    os.utime(file, (1, 1))  # the same size, time and inode
+    assert asked(StatCache(path), file) == ("one", False)
+    anew = StatCache(path, anew=True)
+    assert asked(anew, file) == ("two", True)
+    assert asked(anew, file) == ("two", False)  # once is enough
+    anew.save()
+    assert asked(StatCache(path), file) == ("two", False)
+
+
+def test_files_that_are_gone_do_not_stay_in_the_cache(tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "cache.json"
+    other = tmp_path / "other"
+    other.write_text("two")
+    os.utime(other, (1, 1))
+    first = StatCache(path)
+    asked(first, file)
+    first.save()
+    file.unlink()
+    second = StatCache(path)
+    asked(second, other)
+    second.save()
+    assert str(other) in path.read_text()
+    assert str(file) not in path.read_text()
+
+
+def test_of_one_file_the_last_variant_is_kept(tmp_path: Path, file: Path) -> None:
+    cache = StatCache(tmp_path / "cache.json")
+    assert cache.get("versions", file, lambda path: 1, variant="a") == 1
+    assert cache.get("versions", file, lambda path: 2, variant="b") == 2
+    assert cache.get("versions", file, lambda path: 3, variant="b") == 2
+    assert cache.get("versions", file, lambda path: 4, variant="a") == 4
+
+
+def test_a_renamed_file_is_known_by_its_new_name(tmp_path: Path, file: Path) -> None:
+    cache = StatCache(tmp_path / "cache.json")
+    asked(cache, file)
+    new = file.rename(tmp_path / "new")
+    cache.moved("text", file, new)
+    assert asked(cache, new) == ("one", False)
+
+
+def test_only_what_was_read_for_digests_is_counted(tmp_path: Path, file: Path) -> None:
+    cache = StatCache(tmp_path / "cache.json")
+    asked(cache, file)
+    assert cache.files == 0
+    cache.get("sha256", file, lambda path: "")
+    cache.get("sha256", file, lambda path: "")
+    assert (cache.files, cache.bytes) == (1, 3)
