@@ -79,6 +79,8 @@ def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, .
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
 @click.option("--quiet", is_flag=True, help="Print failures and the last line only.")
 @_verify_option
+@click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON; see reports/README.md.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and why; run nothing.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -91,6 +93,8 @@ def run(
     fail_fast: bool,
     quiet: bool,
     verify: bool,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Run what is not there yet: TASKS with all they need, or the whole pipeline.
 
@@ -101,17 +105,25 @@ def run(
     caderno run --profile smoke --jobs 4
     caderno run train -p train.seed=7
     """
-    from caderno.run import session
+    from caderno.run import listing, session
+    from caderno.run.feed import Feed
     from caderno.run.progress import Progress
 
+    if as_json and (quiet or dry_run):
+        raise click.UsageError(
+            f"--json tells every event of a run: it does not go with --{'quiet' if quiet else 'dry-run'}"
+        )
     planner = _planner(pipeline, profile, parameters, verify)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(jobs=jobs or cores, cores=cores, fail_fast=fail_fast, command=_command(ctx, tasks))
     plan = planner.plan(tasks, force)
     if verify:
         click.echo(planner.cache.said(), err=True)
-    with Progress(planner.project.root, quiet=quiet) as progress:
-        record, signal = session.execute(planner, plan, options, [progress])
+    if dry_run:
+        listing.show_plan(plan, tasks)
+        return
+    with Feed() if as_json else Progress(planner.project.root, quiet=quiet) as watcher:
+        record, signal = session.execute(planner, plan, options, [watcher])
     if signal is not None:
         raise SystemExit(128 + signal)
     raise SystemExit(0 if record.state == "succeeded" else 1)
@@ -133,6 +145,7 @@ def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
 @_pipeline_options
 @click.option("--force", is_flag=True, help="Plan as `run --force` would.")
 @_verify_option
+@click.option("--all", "unfold", is_flag=True, help="A line for each task, however many share state and reason.")
 def plan(
     tasks: tuple[str, ...],
     pipeline: str | None,
@@ -140,23 +153,25 @@ def plan(
     parameters: tuple[str, ...],
     force: bool,
     verify: bool,
+    unfold: bool,
 ) -> None:
     """Show what would run, and why; run nothing."""
     from caderno.run import listing
 
     planner = _planner(pipeline, profile, parameters, verify)
-    listing.show_plan(planner.plan(tasks, force))
+    listing.show_plan(planner.plan(tasks, force), tasks, unfold)
     if verify:
         click.echo(planner.cache.said(), err=True)
 
 
 @cli.command()
 @click.option("--pipeline", help="The pipeline; needed where params/ has several.")
-def status(pipeline: str | None) -> None:
+@click.option("--all", "unfold", is_flag=True, help="A line for each task, however many went the same way.")
+def status(pipeline: str | None, unfold: bool) -> None:
     """Show how the last run went."""
     from caderno.run import listing
 
-    listing.show_run(_last_run(pipeline))
+    listing.show_run(_last_run(pipeline), unfold)
 
 
 def _last_run(pipeline: str | None) -> RunRecord:

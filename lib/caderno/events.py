@@ -46,7 +46,6 @@ class TaskStarted(Event):
     fingerprint: str
     why: str
     cells: int
-    attempt: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +70,20 @@ class TaskFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFailed(Event):
-    """`error` is one line; `cell` the failing cell's place in the notebook from 1, where there is one."""
+    """`error` says what happened; `cell` is the failing cell's place in the notebook from 1, where there is one.
+
+    `fingerprint` and `report` are None where the task left nothing; `killed`, it was stopped from outside.
+    """
 
     task: str
-    fingerprint: str
+    fingerprint: str | None
     seconds: float
     error: str
     notebook: str
     cell: int | None
     source: str
     traceback: str
-    report: str
+    report: str | None
     killed: bool = False
 
 
@@ -102,12 +104,29 @@ class RunWarned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """`state` is succeeded, failed or killed; `counts` the number of tasks in each state."""
+    """`state` is succeeded, failed or killed; `counts` the number of tasks in each state.
+
+    `report` is the run's page, relative to the project's root, where there is one; `error` what broke the run itself.
+    """
 
     state: str
     seconds: float
     counts: dict[str, int]
-    report: str
+    report: str | None
+    error: str | None = None
 
+
+# In the order in which a run tells them.
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    TaskCached,
+    TaskStarted,
+    CellFinished,
+    TaskFinished,
+    TaskFailed,
+    TaskSkipped,
+    RunWarned,
+    RunFinished,
+)
 
 Watcher = Callable[[Event], None]

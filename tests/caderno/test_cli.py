@@ -282,3 +282,27 @@ def test_a_pipe_to_head_shows_no_traceback(chain: Workshop) -> None:
         text=True,
     )  # fmt: skip
     assert ended(process).out == ""
+
+
+def test_a_sweep_is_one_line_of_a_plan_and_all_unfolds_it(shop: Workshop, call: Call) -> None:
+    shop.notebook("train.ipynb", "i: int = 0", "i")
+    shop.pipeline(f"train: {{notebook: train.ipynb, matrix: {{i: {list(range(40))}}}}}")
+    done = call("plan")
+    assert "train ×40  [i=0] [i=1] … [i=39]" in done
+    assert "40 to run, 0 cached  (--all: a line each)" in done
+    assert sum("train[i=" in line for line in call("plan", "--all").out.splitlines()) == 40
+    assert "train[i=7]" in call("plan", "train[i=7]", "train")
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(chain: Workshop, call: Call) -> None:
+    done = call("run", "--dry-run", "--jobs", "2", "--force")
+    assert (done.code, done.out) == (0, call("plan", "--force").out)
+    for name in ("data", "reports", "mlflow.db"):
+        assert not (chain.root / name).exists()
+
+
+@pytest.mark.parametrize("other", ["--quiet", "--dry-run"])
+def test_events_as_json_leave_no_room_for_another_way_of_telling(chain: Workshop, call: Call, other: str) -> None:
+    done = call("run", "--json", other)
+    assert done.code == 2
+    assert f"it does not go with {other}" in done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -14,7 +15,8 @@ from caderno.errors import CadernoError
 from caderno.plan.planner import Plan, Planner
 from caderno.plan.records import RunRecord, TaskRecord
 from caderno.run.console import ListingConsole, clean
-from caderno.run.progress import duration
+from caderno.run.folds import Line, fold
+from caderno.run.progress import counted, duration
 from caderno.spec import Task
 
 _STYLES = {
@@ -35,31 +37,39 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def show_plan(plan: Plan) -> None:
-    """Print each task with what a run would do, and why."""
+def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False) -> None:
+    """Print each task with what a run would do, and why; those alike in one line, save the ids in `named`."""
+    lines = [Line(planned.state, planned.why, (planned.task.id,)) for planned in plan.tasks]
+    folded = lines if unfold else fold(lines, named, ("run", "wait", "cached"))
     table = _table("", "task", "why")
-    for planned in plan.tasks:
-        table.add_row(f"[{_STYLES[planned.state]}]{planned.state}[/]", escape(planned.task.id), escape(planned.why))
+    for line in folded:
+        table.add_row(f"[{_STYLES[line.state]}]{line.state}[/]", escape(line.label), escape(line.why))
     counts = Counter(planned.state for planned in plan.tasks)
     console = ListingConsole()
     console.print(table)
-    waiting = f", {counts['wait']} wait for them" if counts["wait"] else ""
-    console.print(f"{counts['run']} to run{waiting}, {counts['cached']} cached")
+    waiting = f", {counts['wait']:,} wait for them" if counts["wait"] else ""
+    hint = "" if len(folded) == len(lines) else "  [dim](--all: a line each)[/]"
+    console.print(f"{counts['run']:,} to run{waiting}, {counts['cached']:,} cached{hint}")
 
 
-def show_run(record: RunRecord) -> None:
-    """Print how a run went."""
+def show_run(record: RunRecord, unfold: bool = False) -> None:
+    """Print how a run went, failures first; tasks that went the same way in one line."""
     console = ListingConsole()
     profile = f", profile {record.profile}" if record.profile else ""
     console.print(
         f"[bold]{escape(record.pipeline)}[/]{profile}: [{_STYLES[record.state]}]{record.state}[/] "
         f"in {duration(record.seconds)}, {record.started.astimezone():%Y-%m-%d %H:%M:%S}, by {escape(record.user)}"
     )
+    lines = [Line(task.state, task.why, (task.task,), task.seconds) for task in record.tasks]
+    folded = lines if unfold else fold(lines, order=("failed", "killed", "skipped", "succeeded", "cached"))
     table = _table("", "task", "time", "why")
-    for task in record.tasks:
-        seconds = duration(task.seconds) if task.state not in ("cached", "skipped") else ""
-        table.add_row(f"[{_STYLES[task.state]}]{task.state}[/]", escape(task.task), seconds, escape(task.why))
+    for line in folded:
+        seconds = duration(line.seconds) if line.state not in ("cached", "skipped") else ""
+        table.add_row(f"[{_STYLES[line.state]}]{line.state}[/]", escape(line.label), seconds, escape(line.why))
     console.print(table)
+    if len(folded) < len(lines):
+        counts = Counter[str](task.state for task in record.tasks)
+        console.print(f"{counted(counts)}  [dim](--all: a line each)[/]")
 
 
 def show_record(record: TaskRecord, place: str) -> None:

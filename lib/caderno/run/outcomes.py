@@ -91,14 +91,14 @@ class Outcomes:
             TaskFailed(
                 run=self.run,
                 task=task.id,
-                fingerprint="",
+                fingerprint=None,
                 seconds=0.0,
                 error=text,
                 notebook=task.notebook.name,
                 cell=None,
                 source="",
                 traceback=trace,
-                report="",
+                report=None,
                 killed=killed,
             )
         )

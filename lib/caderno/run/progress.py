@@ -157,7 +157,7 @@ class Progress:
                 Text(clean(row.note)),
             )
         hidden = len(self._rows) - table.row_count
-        tail = [Text(f"… and {hidden} more: {_counted(counts)}", "dim")] if hidden else []
+        tail = [Text(f"… and {hidden} more: {counted(counts)}", "dim")] if hidden else []
         return Group(head, table, *tail)
 
     def _shown(self) -> list[tuple[str, _Row]]:
@@ -181,13 +181,14 @@ class Progress:
         for warning in self._warnings:
             self._console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
         style = {"succeeded": "green", "failed": "red", "killed": "red"}[event.state]
-        counts = _counted(event.counts)
+        counts = counted(event.counts)
         nothing = set(event.counts) == {"cached"}
         text = "nothing to run" if nothing else event.state
         self._console.print(
             f"[bold {style}]{text}[/]: {escape(self._pipeline)}, {counts}, in {duration(event.seconds)}", soft_wrap=True
         )
-        self._console.print(f"report: {escape(self._path(event.report))}", soft_wrap=True)
+        if event.report:
+            self._console.print(f"report: {escape(self._path(event.report))}", soft_wrap=True)
 
     def _path(self, path: str) -> str:
         return os.path.relpath(self._root / path)
@@ -212,6 +213,7 @@ def _first_line(text: str) -> str:
     return text.splitlines()[0] if text else ""
 
 
-def _counted(counts: Counter[str] | dict[str, int]) -> str:
+def counted(counts: Counter[str] | dict[str, int]) -> str:
+    """Return how many tasks are in which state, in words, the worst first."""
     order = ("failed", "killed", "skipped", "running", "waiting", "succeeded", "cached")
-    return ", ".join(f"{counts[state]} {state}" for state in order if counts.get(state)) or "no tasks"
+    return ", ".join(f"{counts[state]:,} {state}" for state in order if counts.get(state)) or "no tasks"

@@ -67,6 +67,8 @@ class _Session:
         self._git = provenance.git_state(planner.project.root) if plan.to_run else None
 
     def run(self) -> RunRecord:
+        if self._plan.to_run:
+            self._check_kernels()
         self._outcomes.emit(
             RunStarted(
                 run=self.id,
@@ -107,7 +109,6 @@ class _Session:
         from caderno.run.tracking import Tracking, source_tags
         from caderno.run.worker import RunContext
 
-        self._check_kernels()
         project, name = self._planner.project, self._plan.pipeline.name
         tracking = Tracking(project, name)
         journal = journals.Journal(project, self.id, tracking.uri)
