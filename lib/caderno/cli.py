@@ -239,6 +239,25 @@ def open_(task: str | None, pipeline: str | None) -> None:
     click.launch(page.as_uri())
 
 
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def new(folder: Path) -> None:
+    """Make a project that runs at once in FOLDER, to be made one's own.
+
+    \b
+    caderno new shop && cd shop && caderno run && caderno open
+    """
+    from caderno.start import new as starting
+
+    made = starting.new(folder)
+    click.echo(f"made {folder}: the pipeline {made.name}, two notebooks, helpers in lib/{made.name}, their test\n")
+    if made.root != Path.cwd():
+        click.echo(f"  cd {shlex.quote(str(folder))}")
+    click.echo("  caderno run           # prepare, then train")
+    click.echo("  caderno open          # the report\n")
+    click.echo("later: python -m pytest (needs pytest), git init, and README.md for the rest")
+
+
 def main() -> None:
     """Run the command line; every problem that a user can mend ends here, without a traceback."""
     try:

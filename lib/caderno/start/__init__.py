@@ -1,0 +1,1 @@
+"""How a project begins: a new one from the template, or notebooks that exist already."""
