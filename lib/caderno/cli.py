@@ -258,6 +258,29 @@ def new(folder: Path) -> None:
     click.echo("later: python -m pytest (needs pytest), git init, and README.md for the rest")
 
 
+@cli.command()
+@click.argument("notebooks", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--pipeline", help="The pipeline to write to; default: the project's, or one named like the folder.")
+@click.option("--tag", is_flag=True, help="Tag the first cell of literals `parameters` where no cell is.")
+@click.option("--copy", is_flag=True, help="Copy notebooks from elsewhere to notebooks/.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing.")
+def adopt(notebooks: tuple[Path, ...], pipeline: str | None, tag: bool, copy: bool, dry_run: bool) -> None:
+    """Write the pipeline entry of NOTEBOOKS that exist; what is guessed says so in the YAML.
+
+    \b
+    caderno adopt notebooks/*.ipynb --dry-run
+    caderno adopt ~/Downloads/tutorial.ipynb --copy --tag
+    """
+    from caderno.start import adopt as adopting
+
+    adopted = adopting.adopt(Path.cwd(), notebooks, adopting.Options(pipeline, tag, copy, dry_run))
+    click.echo(f"{'would write to' if dry_run else 'in'} {adopted.file}:\n\n{adopted.text}")
+    for note in adopted.notes:
+        click.echo(f"note: {note}")
+    if not dry_run:
+        click.echo("next: look at what is marked as a guess, then: caderno plan")
+
+
 def main() -> None:
     """Run the command line; every problem that a user can mend ends here, without a traceback."""
     try:
