@@ -281,6 +281,25 @@ def adopt(notebooks: tuple[Path, ...], pipeline: str | None, tag: bool, copy: bo
         click.echo("next: look at what is marked as a guess, then: caderno plan")
 
 
+@cli.command()
+@click.argument("files", nargs=-1)
+def check(files: tuple[str, ...]) -> None:  # noqa: ARG001  # taken and ignored, as the help says
+    """Find what is wrong in all pipelines, with each profile, and all notebooks; run nothing.
+
+    FILES, which pre-commit hands over, are ignored: a change of one file can break another.
+
+    \b
+    caderno check
+    """
+    from caderno.project import Project
+    from caderno.spec import checking
+
+    checked = checking.check(Project.find(Path.cwd()))
+    if checked.problems:
+        raise CadernoError("\n".join(map(str, checked.problems)))
+    click.echo(f"nothing wrong in {checked.pipelines} pipelines and {checked.notebooks} notebooks")
+
+
 def main() -> None:
     """Run the command line; every problem that a user can mend ends here, without a traceback."""
     try:
