@@ -146,6 +146,8 @@ def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
 @click.option("--force", is_flag=True, help="Plan as `run --force` would.")
 @_verify_option
 @click.option("--all", "unfold", is_flag=True, help="A line for each task, however many share state and reason.")
+@click.option("--why", "every_reason", is_flag=True, help="Every reason: how code is reached, how cells differ.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan with every reason as JSON.")
 def plan(
     tasks: tuple[str, ...],
     pipeline: str | None,
@@ -154,12 +156,24 @@ def plan(
     force: bool,
     verify: bool,
     unfold: bool,
+    every_reason: bool,
+    as_json: bool,
 ) -> None:
-    """Show what would run, and why; run nothing."""
+    """Show what would run, and why; run nothing.
+
+    \b
+    caderno plan                    a line a task
+    caderno plan --why train        every reason, compared with the nearest earlier result
+    caderno plan --json             the same for programs
+    """
     from caderno.run import listing
 
     planner = _planner(pipeline, profile, parameters, verify)
-    listing.show_plan(planner.plan(tasks, force), tasks, unfold)
+    planned = planner.plan(tasks, force, detail=every_reason or as_json)
+    if as_json:
+        click.echo(listing.plan_as_json(planned))
+    else:
+        listing.show_plan(planned, tasks, unfold, every_reason)
     if verify:
         click.echo(planner.cache.said(), err=True)
 

@@ -278,7 +278,7 @@ def record(**fields: Any) -> TaskRecord:
         "overridden": [],
         "inputs": dict[str, Sequence[Input]](),
         "outputs": {},
-        "code": Code(notebook="", cells=[], modules={}, packages={}, python="3.11"),
+        "code": Code(notebook="", cells=[], units={}, packages={}, python="3.11"),
         "git": None,
         "tracking": None,
         "metrics": {},

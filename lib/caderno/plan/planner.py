@@ -11,15 +11,17 @@ from typing import Any, Literal
 from caderno.errors import CadernoError, MissingInput
 from caderno.plan import digests
 from caderno.plan.cache import StatCache, status_of
-from caderno.plan.code import CodeScanner
+from caderno.plan.code import CodeScanner, Seen
 from caderno.plan.index import ShortRecord
 from caderno.plan.records import Code, Input, TaskRecord
 from caderno.plan.store import Store
+from caderno.plan.why import Reason, differences, in_words
 from caderno.project import Project
 from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, Notebook, Pipeline, Task
 
 PlanState = Literal["cached", "run", "wait"]
 FORCED = "forced"
+_NEAR = 8  # so many of a task's earlier results are looked at for the nearest one
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,23 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Planned:
-    """A task in a plan. `cached`: its result is there. `run`: it must run. `wait`: known when upstream has run."""
+    """A task in a plan. `cached`: its result is there. `run`: it must run. `wait`: known when upstream has run.
+
+    `reasons` say why, `why` the same on one line; `compared` is the fingerprint of the earlier result that they
+    compare with, "" where there is none.
+    """
 
     task: Task
     state: PlanState
-    why: str
+    reasons: tuple[Reason, ...] = ()
     resolved: Resolved | None = None
     record: ShortRecord | None = None
+    compared: str = ""
+
+    @property
+    def why(self) -> str:
+        """Say why on one line."""
+        return in_words(self.reasons) if self.reasons else "cached"
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,12 @@ class Planner:
         self.cache = StatCache(project.state / "cache.json", anew=verify)
         self.store = Store(project, pipeline.name, self.cache)
         self._scanner = CodeScanner(project.lib, self.cache)
-        self._code: dict[Path, Code] = {}
+        self._code: dict[Path, tuple[Seen, str]] = {}
 
-    def plan(self, targets: Sequence[str] = (), force: bool = False) -> Plan:
+    def plan(self, targets: Sequence[str] = (), force: bool = False, detail: bool = False) -> Plan:
         """Plan the tasks that `targets` name with all upstream; `force` runs those named (or all) anew.
 
+        With `detail`, the reasons show how cells changed, which takes reading notebooks.
         Raises MissingInput, naming every file that is not there.
         """
         selected = self.pipeline.select(targets)
@@ -80,7 +93,7 @@ class Planner:
         records: dict[str, ShortRecord] = {}
         planned = []
         for task in selected:
-            one = self._plan_task(task, records, task.id in forced)
+            one = self._plan_task(task, records, task.id in forced, detail)
             if one.record:
                 records[task.id] = one.record
             planned.append(one)
@@ -99,22 +112,32 @@ class Planner:
             raise CadernoError(f"{task.id} has not been run yet", f"run: caderno run {shlex.quote(task.id)}")
         return max(found, key=lambda pair: pair[0].started)
 
-    def _plan_task(self, task: Task, records: Mapping[str, ShortRecord], forced: bool) -> Planned:
+    def _plan_task(self, task: Task, records: Mapping[str, ShortRecord], forced: bool, detail: bool) -> Planned:
         waiting = [other for other in task.upstream if other not in records]
         if waiting:
             more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
-            return Planned(task, "wait", FORCED if forced else f"upstream {waiting[0]}{more} runs")
+            text = FORCED if forced else f"upstream {waiting[0]}{more} runs"
+            return Planned(task, "wait", (Reason("forced" if forced else "upstream", text, waiting[0]),))
+        return self.look_up(task, records, forced, detail)
+
+    def look_up(
+        self, task: Task, records: Mapping[str, ShortRecord], forced: bool = False, detail: bool = False
+    ) -> Planned:
+        """Plan a task whose upstream is all there in `records`."""
         resolved = self.resolve(task, records)
         if forced:
-            return Planned(task, "run", FORCED, resolved)
+            return Planned(task, "run", (Reason("forced", FORCED),), resolved)
         record, damage = self.store.find(task.folder, resolved.fingerprint)
         if record:
-            return Planned(task, "cached", "cached", resolved, record)
-        return Planned(task, "run", damage or self.why(task, resolved), resolved)
+            return Planned(task, "cached", (), resolved, record)
+        if damage:
+            return Planned(task, "run", (Reason("damage", damage),), resolved, compared=resolved.fingerprint)
+        reasons, compared = self._why(task, resolved, detail)
+        return Planned(task, "run", tuple(reasons), resolved, compared=compared)
 
     def resolve(self, task: Task, records: Mapping[str, ShortRecord]) -> Resolved:
         """Return what `task`'s fingerprint is made of, given the records of its upstream."""
-        code = self.code(task.notebook)
+        seen, digest = self._seen(task.notebook)
         inputs = {
             name: [found for source in spec.sources if (found := self._input(task, source, records))]
             for name, spec in task.inputs.items()
@@ -124,23 +147,31 @@ class Planner:
             for name, items in inputs.items()
         }
         material = {
-            "format": 1,
-            "kernel": [task.notebook.kernel, task.notebook.language, code.python],
-            "cells": code.cells,
-            "modules": code.modules,
-            "packages": code.packages,
+            "format": 2,
+            "kernel": [task.notebook.kernel, task.notebook.language],
+            "code": digest,
             "params": dict(task.params),
             "inputs": counted,
             "outputs": dict(task.outputs),
         }
-        return Resolved(digests.of_json(material), code, inputs)
+        return Resolved(digests.of_json(material), seen.code, inputs)
 
     def code(self, notebook: Notebook, anew: bool = False) -> Code:
         """Return the code behind `notebook`, as it was when first asked; `anew`, as it is now."""
         if anew:
-            return CodeScanner(self.project.lib, self.cache).scan(notebook)
+            return CodeScanner(self.project.lib, self.cache).scan(notebook).code
+        return self.seen(notebook).code
+
+    def seen(self, notebook: Notebook) -> Seen:
+        """Return the code behind `notebook` with the picture of how it is reached."""
+        return self._seen(notebook)[0]
+
+    def _seen(self, notebook: Notebook) -> tuple[Seen, str]:
+        """Return the code behind `notebook` with the picture of it, and the digest of all that counts of it."""
         if notebook.path not in self._code:
-            self._code[notebook.path] = self._scanner.scan(notebook)
+            seen = self._scanner.scan(notebook)
+            code = seen.code
+            self._code[notebook.path] = seen, digests.of_json([code.cells, code.units, code.packages, code.python])
         return self._code[notebook.path]
 
     def _input(self, task: Task, source: Any, records: Mapping[str, ShortRecord]) -> Input | None:
@@ -194,54 +225,17 @@ class Planner:
                 "\n".join(sorted(missing)), "make or fetch these files, or mend the paths (from the root)"
             )
 
-    def why(self, task: Task, resolved: Resolved) -> str:
-        """Say why there is no result for `resolved`: what differs from the task's latest one."""
-        latest = self.store.latest(task.folder)
-        if latest is None:
+    def _why(self, task: Task, resolved: Resolved, detail: bool) -> tuple[list[Reason], str]:
+        """Say why there is no result for `resolved`: what differs from the nearest earlier one, and which that is."""
+        seen, _ = self._seen(task.notebook)
+        earlier = self.store.earlier(task.folder, _NEAR)
+        if not earlier:
             failed = self.store.failed(task.folder)
-            return "failed last time" if failed and failed[0].fingerprint == resolved.fingerprint else "new"
-        reasons = list(differences(latest[0], task, resolved))
-        return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-
-
-def differences(old: TaskRecord, task: Task, new: Resolved) -> list[str]:
-    """Return in words what of a fingerprint differs between a record and a task as it is now."""
-    found = []
-    if old.code.cells != new.code.cells:
-        changed = [
-            index + 1
-            for index, pair in enumerate(zip(old.code.cells, new.code.cells, strict=False))
-            if pair[0] != pair[1]
+            if failed and failed[0].fingerprint == resolved.fingerprint:
+                return [Reason("failed", "failed last time")], resolved.fingerprint
+            return [Reason("new", "new")], ""
+        found = [
+            (differences(record, task, seen, resolved.inputs, place if detail else None), record.fingerprint)
+            for record, place in earlier
         ]
-        found.append(f"code cell {changed[0]} changed" if changed else "code cells added or removed")
-    found += [f"parameter {text}" for text in _changes(old.params, task.params)]
-    old_inputs = {name: [item.digest or item.source for item in items] for name, items in old.inputs.items()}
-    new_inputs = {name: [item.digest or item.source for item in items] for name, items in new.inputs.items()}
-    counted = [name for name, spec in task.inputs.items() if not any(isinstance(s, FromPrevious) for s in spec.sources)]
-    found += [f"input {name} changed" for name in counted if old_inputs.get(name) != new_inputs.get(name)]
-    found += [
-        f"{name} {_verb(name, old.code.modules, new.code.modules)}"
-        for name in sorted(old.code.modules.keys() | new.code.modules.keys())
-        if old.code.modules.get(name) != new.code.modules.get(name)
-    ]
-    found += _changes(old.code.packages, new.code.packages)
-    if old.code.python != new.code.python:
-        found.append(f"Python {old.code.python} → {new.code.python}")
-    return found or ["declared outputs or kernel changed"]
-
-
-def _verb(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    return "is used now" if name not in old else "is not used any more" if name not in new else "changed"
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} {_short(old.get(name))} → {_short(new.get(name))}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _short(value: Any) -> str:
-    text = "(none)" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "…"
+        return min(found, key=lambda pair: len(pair[0]))  # of equally near ones the newest

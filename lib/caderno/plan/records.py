@@ -72,7 +72,7 @@ class Code(_Model):
 
     notebook: str  # digest of all code cells
     cells: list[str]  # digest of each code cell, in order
-    modules: dict[str, str]  # project modules under lib/, transitively: name -> digest
+    units: dict[str, str]  # what it uses of the project's code: "tools.a:f", "tools.a" (runs at import) … -> digest
     packages: dict[str, str]  # third-party distributions: name -> version
     python: str  # "3.11"
 
@@ -100,7 +100,7 @@ class TrackingRun(_Model):
 class TaskRecord(_Model):
     """`task.json`: all that is known of one execution of a task."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     pipeline: str
     task: str  # "train[model=forest]"
     state: TaskState

@@ -95,6 +95,14 @@ class Store:
         found = [(record, place) for place in self._results(home) if (record := read_record(place))]
         return max(found, key=lambda pair: pair[0].started) if found else None
 
+    def earlier(self, folder: str, most: int) -> list[tuple[TaskRecord, Path]]:
+        """Return the newest results of a task, at most `most`, the newest first."""
+        found = [
+            (status.st_mtime_ns, place) for place in self._results(self.home(folder)) if (status := status_of(place))
+        ]
+        places = [place for _, place in sorted(found, reverse=True)]
+        return [(record, place) for place in places[:most] if (record := read_record(place))]
+
     def failed(self, folder: str) -> tuple[TaskRecord, Path] | None:
         """Return the record of the last failed attempt, if no later attempt succeeded."""
         place = self.home(folder) / "failed"

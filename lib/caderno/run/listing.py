@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -12,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from caderno.errors import CadernoError
-from caderno.plan.planner import Plan, Planner
+from caderno.plan.planner import Plan, Planned, Planner
 from caderno.plan.records import RunRecord, TaskRecord
 from caderno.run.console import ListingConsole, clean
 from caderno.run.folds import Line, fold
@@ -37,19 +39,54 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False) -> None:
-    """Print each task with what a run would do, and why; those alike in one line, save the ids in `named`."""
+def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False, every_reason: bool = False) -> None:
+    """Print each task with what a run would do, and why; those alike in one line, save the ids in `named`.
+
+    With `every_reason`, each stands on a line of its own, with how the code is reached and how cells differ.
+    """
     lines = [Line(planned.state, planned.why, (planned.task.id,)) for planned in plan.tasks]
     folded = lines if unfold else fold(lines, named, ("run", "wait", "cached"))
     table = _table("", "task", "why")
+    by_id = {planned.task.id: planned for planned in plan.tasks}
     for line in folded:
-        table.add_row(f"[{_STYLES[line.state]}]{line.state}[/]", escape(line.label), escape(line.why))
+        why = _reasons(by_id[line.tasks[0]]) if every_reason else escape(line.why)
+        table.add_row(f"[{_STYLES[line.state]}]{line.state}[/]", escape(line.label), why)
     counts = Counter(planned.state for planned in plan.tasks)
     console = ListingConsole()
     console.print(table)
     waiting = f", {counts['wait']:,} wait for them" if counts["wait"] else ""
     hint = "" if len(folded) == len(lines) else "  [dim](--all: a line each)[/]"
     console.print(f"{counts['run']:,} to run{waiting}, {counts['cached']:,} cached{hint}")
+
+
+def _reasons(planned: Planned) -> str:
+    """Return all reasons of a task as lines of markup, and with which result they compare."""
+    if not planned.reasons:
+        return escape(planned.why)
+    lines = []
+    for reason in planned.reasons:
+        lines.append(escape(clean(reason.text)))
+        lines += [f"  [dim]{escape(clean(line))}[/]" for line in reason.detail]
+    if planned.compared:
+        lines.append(f"[dim]compared with the result {planned.compared[:16]}[/]")
+    return "\n".join(lines)
+
+
+def plan_as_json(plan: Plan) -> str:
+    """Return a plan as one JSON object: what `plan --why` shows, for programs."""
+    tasks = [
+        {
+            "task": planned.task.id,
+            "state": planned.state,
+            "why": planned.why,
+            "fingerprint": planned.resolved.fingerprint if planned.resolved else None,
+            "compared": planned.compared or None,
+            "reasons": [asdict(reason) for reason in planned.reasons],
+        }
+        for planned in plan.tasks
+    ]
+    found = {"pipeline": plan.pipeline.name, "profile": plan.pipeline.profile, "tasks": tasks}
+    return json.dumps(found, indent=1, ensure_ascii=False)
 
 
 def show_run(record: RunRecord, unfold: bool = False) -> None:
@@ -98,7 +135,7 @@ def _facts(record: TaskRecord, place: str) -> list[tuple[str, str, str]]:
     for name, output in record.outputs.items():
         facts.append(("output", name, f"{output.path}  {output.digest[:12]}  {output.size:,} bytes"))
     facts += [("metric", name, f"{value:.6g}") for name, value in sorted(record.metrics.items())]
-    facts += [("module", name, digest[:12]) for name, digest in record.code.modules.items()]
+    facts += [("code", name, digest[:12]) for name, digest in record.code.units.items()]
     facts += [("package", name, version) for name, version in record.code.packages.items()]
     if record.git:
         facts.append(("git", record.git.commit[:12], "with uncommitted changes" if record.git.dirty else ""))

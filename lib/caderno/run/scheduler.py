@@ -89,13 +89,12 @@ class Scheduler:
         """Hand a task to a worker, unless its inputs turn out the same as before and so its result is there."""
         task, resolved, why = planned.task, planned.resolved, planned.why
         if resolved is None:
-            resolved = self._planner.resolve(task, self._outcomes.records)
-            if why != FORCED:
-                record, damage = self._planner.store.find(task.folder, resolved.fingerprint)
-                if record:
-                    self._outcomes.cached(task, record)
-                    return
-                why = damage or self._planner.why(task, resolved)
+            now_known = self._planner.look_up(task, self._outcomes.records, forced=why == FORCED)
+            if now_known.record:
+                self._outcomes.cached(task, now_known.record)
+                return
+            resolved, why = now_known.resolved, now_known.why
+        assert resolved
         one = _Running(task, why, KernelControl(), now())
         self._running[pool.submit(self._work, task, resolved, why, one.control)] = one
 

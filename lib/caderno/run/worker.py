@@ -176,8 +176,8 @@ def _tags(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]
 
 def _edited(context: RunContext, task: Task, resolved: Resolved) -> Failure | None:
     """A helper that changed while the task ran leaves open which version it used: then there is no result."""
-    after = context.planner.code(task.notebook, anew=True).modules
-    changed = sorted(name for name, digest in resolved.code.modules.items() if after.get(name) != digest)
+    after = context.planner.code(task.notebook, anew=True).units
+    changed = sorted(name for name, digest in resolved.code.units.items() if after.get(name) != digest)
     if not changed:
         return None
     return Failure(kind="edited", message=f"{', '.join(changed)} changed while the task ran; run it again")

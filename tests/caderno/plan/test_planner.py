@@ -62,19 +62,19 @@ def test_a_changed_cell_runs_its_task_and_its_downstream(settled: Workshop) -> N
 
 def test_a_cell_more_is_told(settled: Workshop) -> None:
     settled.notebook("make.ipynb", MAKE, "from tools.a import f", "f()", "f()")
-    assert settled.why("make") == "code cells added or removed"
+    assert settled.why("make") == "code cell 4 is new"
 
 
 def test_a_changed_module_that_a_helper_imports_is_named(settled: Workshop) -> None:
     settled.write("lib/tools/b.py", "def f():\n    return 2\n")
     assert settled.states() == MAKE_CHANGED
-    assert settled.why("make") == "tools.b changed"
+    assert settled.why("make") == "tools.b:f changed"
 
 
 def test_a_module_that_is_used_now_is_named(settled: Workshop) -> None:
     settled.write("lib/tools/c.py", "")
     settled.write("lib/tools/b.py", "import tools.c\n\ndef f():\n    return 1\n")
-    assert "tools.c is used now" in settled.why("make")
+    assert "tools.c is imported now" in settled.why("make")
 
 
 def test_a_changed_parameter_is_told_with_both_values(settled: Workshop) -> None:

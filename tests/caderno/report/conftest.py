@@ -232,7 +232,7 @@ def record(task: str = "compare", **changes: Any) -> TaskRecord:
         "code": Code(
             notebook=SHA,
             cells=[SHA],
-            modules={"flights.evaluate": SHA, "flights.plots": SHA},
+            units={"flights.evaluate": SHA, "flights.plots:bars": SHA},
             packages={"pandas": "3.1.0", "scikit-learn": "1.9.1"},
             python="3.11",
         ),
