@@ -66,6 +66,18 @@ class Picture:
         return set(self._loaded)
 
     @property
+    def unused(self) -> dict[str, list[str]]:
+        """The names, by module, of the definitions in loaded modules that nothing is seen to use."""
+        return {
+            name: sorted({unit.label for unit in module.units if unit.label} - self._labels(module))
+            for name, module in self._loaded.items()
+            if name not in self.whole
+        }
+
+    def _labels(self, module: Module) -> set[str]:
+        return {module.units[index].label for name, index in self._counted if name == module.name}
+
+    @property
     def units(self) -> dict[str, str]:
         """What counts, with its digest."""
         found: dict[str, list[str]] = {}
@@ -89,7 +101,7 @@ class Picture:
 
     def _at_import(self, module: Module) -> str:
         """Return the digest of what runs when a module is imported, and of what is bound there before it runs."""
-        counted = {module.units[index].label for name, index in self._counted if name == module.name}
+        counted = self._labels(module)
         lines: list[object] = []
         requires: set[Target] = set()
         for unit in module.units:

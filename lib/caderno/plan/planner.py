@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +13,12 @@ from caderno.plan import digests
 from caderno.plan.cache import StatCache, status_of
 from caderno.plan.code import CodeScanner, Seen
 from caderno.plan.index import ShortRecord
+from caderno.plan.observed import Observed
 from caderno.plan.records import Code, Input, TaskRecord
 from caderno.plan.store import Store
 from caderno.plan.why import Reason, differences, in_words
 from caderno.project import Project
-from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, Notebook, Pipeline, Task
+from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, Pipeline, Task
 
 PlanState = Literal["cached", "run", "wait"]
 FORCED = "forced"
@@ -79,7 +80,8 @@ class Planner:
         self.cache = StatCache(project.state / "cache.json", anew=verify)
         self.store = Store(project, pipeline.name, self.cache)
         self._scanner = CodeScanner(project.lib, self.cache)
-        self._code: dict[Path, tuple[Seen, str]] = {}
+        self.observed = Observed(project.data / pipeline.name / ".observed.json")
+        self._code: dict[tuple[Path, tuple[str, ...]], tuple[Seen, str]] = {}
 
     def plan(self, targets: Sequence[str] = (), force: bool = False, detail: bool = False) -> Plan:
         """Plan the tasks that `targets` name with all upstream; `force` runs those named (or all) anew.
@@ -137,11 +139,16 @@ class Planner:
 
     def resolve(self, task: Task, records: Mapping[str, ShortRecord]) -> Resolved:
         """Return what `task`'s fingerprint is made of, given the records of its upstream."""
-        seen, digest = self._seen(task.notebook)
-        inputs = {
-            name: [found for source in spec.sources if (found := self._input(task, source, records))]
-            for name, spec in task.inputs.items()
-        }
+        return self._resolved(
+            task,
+            {
+                name: [found for source in spec.sources if (found := self._input(task, source, records))]
+                for name, spec in task.inputs.items()
+            },
+        )
+
+    def _resolved(self, task: Task, inputs: dict[str, list[Input]]) -> Resolved:
+        seen, digest = self._seen(task)
         counted = {
             name: [[item.source, item.digest] for item in items if not item.source.startswith("previous:")]
             for name, items in inputs.items()
@@ -156,23 +163,29 @@ class Planner:
         }
         return Resolved(digests.of_json(material), seen.code, inputs)
 
-    def code(self, notebook: Notebook, anew: bool = False) -> Code:
-        """Return the code behind `notebook`, as it was when first asked; `anew`, as it is now."""
+    def code(self, task: Task, anew: bool = False) -> Code:
+        """Return the code behind `task`, as it was when first asked; `anew`, as it is now."""
         if anew:
-            return CodeScanner(self.project.lib, self.cache).scan(notebook).code
-        return self.seen(notebook).code
+            return CodeScanner(self.project.lib, self.cache).scan(task.notebook, self.observed.of(task.id)).code
+        return self.seen(task).code
 
-    def seen(self, notebook: Notebook) -> Seen:
-        """Return the code behind `notebook` with the picture of how it is reached."""
-        return self._seen(notebook)[0]
+    def seen(self, task: Task) -> Seen:
+        """Return the code behind `task` with the picture of how it is reached."""
+        return self._seen(task)[0]
 
-    def _seen(self, notebook: Notebook) -> tuple[Seen, str]:
-        """Return the code behind `notebook` with the picture of it, and the digest of all that counts of it."""
-        if notebook.path not in self._code:
-            seen = self._scanner.scan(notebook)
+    def _seen(self, task: Task) -> tuple[Seen, str]:
+        """Return the code behind `task` with the picture of it, and the digest of all that counts of it."""
+        key = task.notebook.path, self.observed.of(task.id)
+        if key not in self._code:
+            seen = self._scanner.scan(task.notebook, key[1])
             code = seen.code
-            self._code[notebook.path] = seen, digests.of_json([code.cells, code.units, code.packages, code.python])
-        return self._code[notebook.path]
+            self._code[key] = seen, digests.of_json([code.cells, code.units, code.packages, code.python])
+        return self._code[key]
+
+    def observe(self, task: Task, resolved: Resolved, names: Iterable[str]) -> Resolved:
+        """Take in that a run of `task` used `names` unseen, and return what its fingerprint is made of now."""
+        self.observed.add(task.id, names)
+        return self._resolved(task, resolved.inputs)
 
     def _input(self, task: Task, source: Any, records: Mapping[str, ShortRecord]) -> Input | None:
         match source:
@@ -227,7 +240,7 @@ class Planner:
 
     def _why(self, task: Task, resolved: Resolved, detail: bool) -> tuple[list[Reason], str]:
         """Say why there is no result for `resolved`: what differs from the nearest earlier one, and which that is."""
-        seen, _ = self._seen(task.notebook)
+        seen = self.seen(task)
         earlier = self.store.earlier(task.folder, _NEAR)
         if not earlier:
             failed = self.store.failed(task.folder)

@@ -122,6 +122,8 @@ class TaskRecord(_Model):
     metrics: dict[str, float]
     cells: list[Cell]
     failure: Failure | None = None
+    unseen: list[str] = []  # code that ran though the notebook was not seen to use it: "tools.a:f"
+    undeclared: list[str] = []  # files that Python opened to read and that are no declared input
 
 
 class RunTask(_Model):

@@ -28,6 +28,7 @@ from papermill.log import logger as papermill_logger
 
 from caderno.plan.records import Cell, Failure
 from caderno.run.kernels import TIMEOUT, KernelControl, TaskKernelManager
+from caderno.run.watching import Sight, Watch, sight
 
 SAVE_EVERY = 10.0  # seconds between saves of the partial notebook: each writes the whole of it
 _ENGINE = "caderno"
@@ -45,6 +46,7 @@ class Execution:
     cells: list[Cell] = field(default_factory=list)
     running: int | None = None
     failure: Failure | None = None
+    sight: Sight = field(default_factory=Sight)
 
 
 def execute(
@@ -53,6 +55,7 @@ def execute(
     *,
     folder: Path,
     environment: Mapping[str, str],
+    watch: Watch,
     partial: Path,
     control: KernelControl,
     timeout: float | None = None,
@@ -60,9 +63,9 @@ def execute(
 ) -> Execution:
     """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
 
-    `folder` is the kernel's working directory, `environment` its whole environment; the notebook is saved
-    to `partial` as it grows. `timeout` in seconds is enforced from outside. `on_cell(count, seconds)` is
-    called after each code cell.
+    `folder` is the kernel's working directory, `environment` its whole environment, `watch` what it looks for
+    in itself; the notebook is saved to `partial` as it grows. `timeout` in seconds is enforced from outside.
+    `on_cell(count, seconds)` is called after each code cell.
     """
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
@@ -81,7 +84,9 @@ def execute(
             execution=execution,
             partial=partial,
             on_cell=on_cell,
-            kernel_manager_class=TaskKernelManager.for_task(control, environment, folder, sockets),
+            kernel_manager_class=TaskKernelManager.for_task(
+                control, {**environment, **watch.environment(sockets)}, folder, sockets
+            ),
         )
         execution.failure = _unfinished(execution)
     except PapermillExecutionError as error:
@@ -97,6 +102,7 @@ def execute(
         if watchdog:
             watchdog.cancel()
         control.ended()
+        execution.sight = sight(sockets)
         shutil.rmtree(sockets, ignore_errors=True)
     if control.reason:
         seconds = f" after {timeout:g} s" if control.reason == TIMEOUT and timeout else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caderno.errors import CadernoError, Stopped
-from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped, Watcher
+from caderno.events import Event, RunWarned, TaskCached, TaskFailed, TaskFinished, TaskSkipped, Watcher
 from caderno.plan.index import ShortRecord
 from caderno.plan.planner import Planner
 from caderno.plan.records import RunTask, RunTaskState, TaskRecord
@@ -64,6 +64,8 @@ class Outcomes:
             "fingerprint": record.fingerprint,
             "seconds": record.seconds,
         }
+        for warning in _warnings(record):
+            self.emit(RunWarned(run=self.run, message=f"{task.id} {warning}"))
         if record.failure is None:
             self.records[task.id] = ShortRecord.of(record)
             self.emit(TaskFinished(**common, report=page))
@@ -125,3 +127,16 @@ class Outcomes:
             started=started,
             seconds=seconds,
         )
+
+
+def _warnings(record: TaskRecord) -> list[str]:
+    """Return what a reader should know of an execution beside its outcome."""
+    found = []
+    if record.undeclared and (record.failure is None or record.failure.kind != "undeclared read"):
+        paths, more = record.undeclared[:3], len(record.undeclared) - 3
+        listed = ", ".join(paths) + (f" and {more} more" if more > 0 else "")
+        hint = f'declare it under inputs: "file:{paths[0]}"'
+        found.append(f"read {listed} undeclared: a change of it would go unnoticed; {hint}")
+    if record.unseen:
+        found.append(f"used {', '.join(record.unseen[:5])} without being seen to: from now on that module counts whole")
+    return found

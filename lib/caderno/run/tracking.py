@@ -140,6 +140,13 @@ class Tracking:
         location = (project.root / "mlartifacts" / name).as_uri() if local else None
         return str(self.client.create_experiment(name, artifact_location=location))
 
+    def files(self, project: Project) -> list[Path]:
+        """Return where the store keeps files on this disk, if it does."""
+        found = [project.root / "mlartifacts"]
+        if self.uri.startswith("sqlite:///"):
+            found.append(Path(self.uri.removeprefix("sqlite:///")))
+        return found
+
     @_guarded
     def start(self, name: str, tags: Mapping[str, str], parent: TrackingRun | None = None) -> TrackingRun:
         """Open a run, the child of `parent` if one is given, and return it."""

@@ -19,6 +19,7 @@ from caderno.run import execute as executing
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.tracking import Tracking, source_tags
+from caderno.run.watching import Watch, undeclared, watch_for
 from caderno.spec import Task
 
 
@@ -63,7 +64,7 @@ def run_task(
             if record.state != "failed":
                 break
         if record.state == "succeeded":
-            store.point_latest(task.folder, resolved.fingerprint)
+            store.point_latest(task.folder, record.fingerprint)
         return record, place, True
 
 
@@ -88,15 +89,19 @@ def _attempt(
         parameters(context.planner, task, resolved, staged),
         folder=task.notebook.path.parent,
         environment=_environment(context, tracked),
+        watch=_watch(context, task, resolved, staged),
         partial=staged / NOTEBOOK,
         control=control,
         timeout=task.timeout,
         on_cell=on_cell,
     )
-    failure = execution.failure or _edited(context, task, resolved)
+    reads = undeclared(context.planner.project, execution.sight.read)
+    failure = execution.failure or _edited(context, task, resolved) or _forbidden(task, reads)
     outputs: dict[str, Output] = {}
     if failure is None:
         outputs, failure = _outputs(context, task, tracked, staged)
+    if failure is None and execution.sight.ran:  # the picture was wrong: this result's place is another
+        resolved = context.planner.observe(task, resolved, execution.sight.ran)
     record = TaskRecord(
         pipeline=context.planner.pipeline.name,
         task=task.id,
@@ -119,6 +124,8 @@ def _attempt(
         metrics=context.tracking.metrics(tracked),
         cells=execution.cells,
         failure=failure,
+        unseen=sorted(execution.sight.ran),
+        undeclared=reads,
     )
     executing.write_notebook(execution.notebook, staged / NOTEBOOK)
     (staged / PAGE).write_text(report.render_task(record, execution.notebook), encoding="utf-8")
@@ -174,9 +181,26 @@ def _tags(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]
     }
 
 
+def _watch(context: RunContext, task: Task, resolved: Resolved, staged: Path) -> Watch:
+    project = context.planner.project
+    inputs = [
+        project.root / item.path for items in resolved.inputs.values() for item in items if "://" not in item.path
+    ]
+    known = [*inputs, staged, *context.tracking.files(project)]
+    return watch_for(project, task, context.planner.seen(task).picture, known)
+
+
+def _forbidden(task: Task, reads: list[str]) -> Failure | None:
+    """Where a task is strict, a file that it read undeclared is its failure."""
+    if not task.strict or not reads:
+        return None
+    more = f" and {len(reads) - 1} more" if len(reads) > 1 else ""
+    return Failure(kind="undeclared read", message=f'{reads[0]}{more}; declare it under inputs: "file:{reads[0]}"')
+
+
 def _edited(context: RunContext, task: Task, resolved: Resolved) -> Failure | None:
     """A helper that changed while the task ran leaves open which version it used: then there is no result."""
-    after = context.planner.code(task.notebook, anew=True).units
+    after = context.planner.code(task, anew=True).units
     changed = sorted(name for name, digest in resolved.code.units.items() if after.get(name) != digest)
     if not changed:
         return None

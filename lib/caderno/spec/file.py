@@ -57,6 +57,7 @@ class TaskFile(_Mapping):
     retries: Annotated[int, Field(ge=0)] = 0
     timeout: Duration | None = None
     on_request: bool = False
+    strict: bool | None = None
 
 
 class PipelineFile(_Mapping):
@@ -66,6 +67,7 @@ class PipelineFile(_Mapping):
     description: str = ""
     default: bool = False
     params: dict[Name, JsonValue] = {}
+    strict: bool = False
     tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)]
 
 

@@ -87,6 +87,7 @@ class Task:
     retries: int = 0
     timeout: float | None = None
     on_request: bool = False
+    strict: bool = False
 
     @cached_property
     def folder(self) -> str:
@@ -311,6 +312,7 @@ class _Unfolder:
             retries=task.retries,
             timeout=task.timeout,
             on_request=task.on_request,
+            strict=self.file.strict if task.strict is None else task.strict,
         )
 
     def _given(self, name: str, task: TaskFile, notebook: Notebook, axes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def code_of(shop: Workshop, *cells: str, parameters: str | None = None) -> Code:
     shop.notebook("one.ipynb", parameters, *cells)
     shop.pipeline("one: {notebook: one.ipynb}")
     planner = shop.planner()
-    return planner.code(planner.pipeline.tasks["one"].notebook)
+    return planner.code(planner.pipeline.tasks["one"])
 
 
 def modules(shop: Workshop, *cells: str) -> set[str]:
@@ -161,7 +161,7 @@ def test_markdown_outputs_metadata_and_empty_cells_do_not_count(shop: Workshop) 
     }
     shop.notebook("one.ipynb", None, text("# One"), "", executed)
     planner = shop.planner()
-    assert planner.code(planner.pipeline.tasks["one"].notebook) == before
+    assert planner.code(planner.pipeline.tasks["one"]) == before
 
 
 def test_the_order_of_cells_counts(shop: Workshop) -> None:

@@ -55,7 +55,7 @@ def seen(shop: Workshop, *cells: str) -> Seen:
     shop.notebook("one.ipynb", None, *cells)
     shop.pipeline("one: {notebook: one.ipynb}")
     planner = shop.planner()
-    return planner.seen(planner.pipeline.tasks["one"].notebook)
+    return planner.seen(planner.pipeline.tasks["one"])
 
 
 def edited(shop: Workshop, cell: str, old: str, new: str, file: str = "near") -> set[str]:
