@@ -101,7 +101,8 @@ class Picture:
 
     def _at_import(self, module: Module) -> str:
         """Return the digest of what runs when a module is imported, and of what is bound there before it runs."""
-        counted = self._labels(module)
+        imported = {name for unit in module.units if unit.always for name in unit.names.imports}
+        counted = self._labels(module) | imported
         lines: list[object] = []
         requires: set[Target] = set()
         for unit in module.units:
