@@ -162,6 +162,7 @@ class Workshop:
                 notebook=task.notebook.name,
                 params=dict(task.params),
                 inputs=resolved.inputs,
+                env=resolved.env,
                 outputs=outputs,
                 code=resolved.code,
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from caderno.errors import CadernoError, MissingInput
 from caderno.plan import digests
 from caderno.plan.cache import StatCache, status_of
 from caderno.plan.code import CodeScanner, Seen
+from caderno.plan.environment import recorded
 from caderno.plan.index import ShortRecord
 from caderno.plan.observed import Observed
 from caderno.plan.records import Code, Input, TaskRecord
@@ -32,6 +34,7 @@ class Resolved:
     fingerprint: str
     code: Code
     inputs: dict[str, list[Input]]
+    env: dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,9 @@ class Planner:
             "params": dict(task.params),
             "inputs": counted,
             "outputs": dict(task.outputs),
+            "env": {name: os.environ.get(name) for name in task.env},
         }
-        return Resolved(digests.of_json(material), seen.code, inputs)
+        return Resolved(digests.of_json(material), seen.code, inputs, recorded(task.env))
 
     def code(self, task: Task, anew: bool = False) -> Code:
         """Return the code behind `task`, as it was when first asked; `anew`, as it is now."""
@@ -248,7 +252,10 @@ class Planner:
                 return [Reason("failed", "failed last time")], resolved.fingerprint
             return [Reason("new", "new")], ""
         found = [
-            (differences(record, task, seen, resolved.inputs, place if detail else None), record.fingerprint)
+            (
+                differences(record, task, seen, resolved.inputs, resolved.env, place if detail else None),
+                record.fingerprint,
+            )
             for record, place in earlier
         ]
         return min(found, key=lambda pair: len(pair[0]))  # of equally near ones the newest

@@ -115,6 +115,7 @@ class TaskRecord(_Model):
     params: dict[str, JsonValue]  # the resolved parameters, inputs and outputs apart
     overridden: list[str]  # those that differ from the notebook's defaults
     inputs: dict[str, list[Input]]
+    env: dict[str, str | None] = {}  # the environment variables that it lists; None where one is not set
     outputs: dict[str, Output]
     code: Code
     git: Git | None

@@ -11,11 +11,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caderno.plan.code import Seen
+from caderno.plan.environment import masked
 from caderno.plan.records import Input, TaskRecord
 from caderno.spec import FromPrevious, Task
 
 Kind = Literal[
-    "new", "failed", "forced", "upstream", "damage", "cell", "parameter", "input", "code", "package", "python", "task"
+    "new",
+    "failed",
+    "forced",
+    "upstream",
+    "damage",
+    "cell",
+    "parameter",
+    "input",
+    "code",
+    "environment",
+    "package",
+    "python",
+    "task",
 ]
 _DIFF_LINES = 6  # of a changed cell, as many are told
 _LONGEST = 40  # characters of a value
@@ -40,7 +53,12 @@ def in_words(reasons: Sequence[Reason], most: int = 3) -> str:
 
 
 def differences(
-    old: TaskRecord, task: Task, seen: Seen, inputs: Mapping[str, list[Input]], place: Path | None = None
+    old: TaskRecord,
+    task: Task,
+    seen: Seen,
+    inputs: Mapping[str, list[Input]],
+    env: Mapping[str, str | None],
+    place: Path | None = None,
 ) -> list[Reason]:
     """Return what of a fingerprint differs between the record `old` and `task` as it is now.
 
@@ -50,6 +68,7 @@ def differences(
         *_cells(old, task, seen, place),
         *_parameters(old.params, task.params),
         *_inputs(old.inputs, task, inputs),
+        *_variables(old.env, env),
         *_units(old.code.units, seen),
         *_packages(old.code.packages, seen.code.packages),
     ]
@@ -106,6 +125,11 @@ def _parameters(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Reas
         yield Reason("parameter", f"parameter {text}", name, before, after)
 
 
+def _variables(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[Reason]:
+    for name, text, before, after in _changes(old, new):
+        yield Reason("environment", f"environment variable {text}", name, before, after)
+
+
 def _packages(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Reason]:
     for name, text, before, after in _changes(old, new):
         yield Reason("package", text, name, before, after)
@@ -127,12 +151,12 @@ def _inputs(old: Mapping[str, list[Input]], task: Task, new: Mapping[str, list[I
     for name, spec in task.inputs.items():
         if any(isinstance(source, FromPrevious) for source in spec.sources):
             continue
-        before, after = ([(item.source, item.digest) for item in side.get(name, [])] for side in (old, new))
+        before, after = ([(masked(item.source), item.digest) for item in side.get(name, [])] for side in (old, new))
         if before == after:
             continue
-        changed = [item for item in new.get(name, []) if (item.source, item.digest) not in before]
+        changed = [item for item in new.get(name, []) if (masked(item.source), item.digest) not in before]
         detail = tuple(
-            f"{item.source}: {_digest(dict(before).get(item.source))} → {_digest(item.digest)}"
+            f"{masked(item.source)}: {_digest(dict(before).get(masked(item.source)))} → {_digest(item.digest)}"
             + (f", made by {item.task} {item.fingerprint[:12]}" if item.task and item.fingerprint else "")
             for item in changed[:_DIFF_LINES]
         )

@@ -28,6 +28,7 @@ from papermill.log import logger as papermill_logger
 
 from caderno.plan.records import Cell, Failure
 from caderno.run.kernels import TIMEOUT, KernelControl, TaskKernelManager
+from caderno.run.masking import Mask
 from caderno.run.watching import Sight, Watch, sight
 
 SAVE_EVERY = 10.0  # seconds between saves of the partial notebook: each writes the whole of it
@@ -56,6 +57,7 @@ def execute(
     folder: Path,
     environment: Mapping[str, str],
     watch: Watch,
+    mask: Mask,
     partial: Path,
     control: KernelControl,
     timeout: float | None = None,
@@ -64,8 +66,8 @@ def execute(
     """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
 
     `folder` is the kernel's working directory, `environment` its whole environment, `watch` what it looks for
-    in itself; the notebook is saved to `partial` as it grows. `timeout` in seconds is enforced from outside.
-    `on_cell(count, seconds)` is called after each code cell.
+    in itself; the notebook is saved to `partial`, secrets hidden by `mask`, as it grows. `timeout` in seconds is
+    enforced from outside. `on_cell(count, seconds)` is called after each code cell.
     """
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
@@ -82,7 +84,7 @@ def execute(
             engine_name=_ENGINE,
             progress_bar=False,
             execution=execution,
-            partial=partial,
+            save=lambda notebook: write_notebook(mask.notebook(notebook), partial),
             on_cell=on_cell,
             kernel_manager_class=TaskKernelManager.for_task(
                 control, {**environment, **watch.environment(sockets)}, folder, sockets
@@ -155,21 +157,23 @@ def _death(control: KernelControl, log: Path) -> str:
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types
     """Papermill's bookkeeping of cells, made true: what did not run stays pending, what died is failed."""
 
-    def __init__(self, nb: Any, execution: Execution, partial: Path, on_cell: Callable[[int, float], None]) -> None:
+    def __init__(
+        self, nb: Any, execution: Execution, save: Callable[[Any], None], on_cell: Callable[[int, float], None]
+    ) -> None:
         super().__init__(nb, output_path=None, progress_bar=False)
         execution.notebook = nb
         for cell in nb.cells:
             if INJECTED in cell.metadata.get("tags", []):
                 cell.id = INJECTED  # papermill gives it a new one each time
         self._execution = execution
-        self._partial = partial
+        self._save = save
         self._on_cell = on_cell
         self._saved = time.monotonic()
         self._began = 0.0
 
     def save(self, **kwargs: Any) -> None:
         if time.monotonic() - self._saved >= SAVE_EVERY:
-            write_notebook(self.nb, self._partial)
+            self._save(self.nb)
             self._saved = time.monotonic()
 
     def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
@@ -206,13 +210,13 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         kernel_name: str,
         *,
         execution: Execution,
-        partial: Path,
+        save: Callable[[Any], None],
         on_cell: Callable[[int, float], None],
         kernel_manager_class: type[TaskKernelManager],
         start_timeout: int = 60,
         **kwargs: Any,
     ) -> Any:
-        manager = _Manager(nb, execution, partial, on_cell)
+        manager = _Manager(nb, execution, save, on_cell)
         manager.notebook_start()
         try:
             cls.execute_managed_notebook(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from caderno.errors import TrackingError
+from caderno.plan.environment import masked
 from caderno.plan.records import Git, TrackingRun
 from caderno.project import Project
 from caderno.run.context import TASK_RUN, TASK_RUN_TAG
@@ -259,14 +260,6 @@ def source_tags(git: Git | None, user: str) -> dict[str, str]:
         if git.branch:
             tags["mlflow.source.git.branch"] = git.branch
     return tags
-
-
-def masked(uri: str) -> str:
-    """Return `uri` without the password that it may hold."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)
 
 
 def link_or_copy(source: str, target: str) -> str:

@@ -18,6 +18,7 @@ from caderno.plan.store import NOTEBOOK, PAGE, read_record
 from caderno.run import execute as executing
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
+from caderno.run.masking import Mask
 from caderno.run.tracking import Tracking, source_tags
 from caderno.run.watching import Watch, undeclared, watch_for
 from caderno.spec import Task
@@ -84,12 +85,15 @@ def _attempt(
     tracked = context.tracking.start(task.id, tags, context.parent)
     context.journal.opened(tracked.run_id, place)
     started, began = now(), time.monotonic()
+    environment = _environment(context, tracked)
+    mask = Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items])
     execution = executing.execute(
         task.notebook.raw,
         parameters(context.planner, task, resolved, staged),
         folder=task.notebook.path.parent,
-        environment=_environment(context, tracked),
+        environment=environment,
         watch=_watch(context, task, resolved, staged),
+        mask=mask,
         partial=staged / NOTEBOOK,
         control=control,
         timeout=task.timeout,
@@ -117,6 +121,7 @@ def _attempt(
         params=dict(task.params),
         overridden=task.overridden,
         inputs=resolved.inputs,
+        env=resolved.env,
         outputs=outputs,
         code=resolved.code,
         git=context.git,
@@ -127,11 +132,13 @@ def _attempt(
         unseen=sorted(execution.sight.ran),
         undeclared=reads,
     )
-    executing.write_notebook(execution.notebook, staged / NOTEBOOK)
-    (staged / PAGE).write_text(report.render_task(record, execution.notebook), encoding="utf-8")
+    record = TaskRecord.model_validate_json(mask.text(record.model_dump_json()))
+    notebook = mask.notebook(execution.notebook)
+    executing.write_notebook(notebook, staged / NOTEBOOK)
+    (staged / PAGE).write_text(report.render_task(record, notebook), encoding="utf-8")
     committed = store.commit(staged, record)
     tags |= {f"caderno.output.{name}": output.digest for name, output in outputs.items()}
-    context.tracking.log_task(tracked, {**task.params}, tags, committed)
+    context.tracking.log_task(tracked, record.params, tags, committed)
     context.tracking.finish(tracked.run_id, STATUS[record.state])
     context.journal.closed(tracked.run_id)
     return record, committed

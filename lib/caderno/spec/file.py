@@ -37,6 +37,13 @@ def _distinct(values: list[Scalar]) -> list[Scalar]:
     return values
 
 
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(f"{name!r} is no name of an environment variable")
+    return name
+
+
+Variable = Annotated[str, AfterValidator(_variable)]
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 Axis = Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -58,6 +65,7 @@ class TaskFile(_Mapping):
     timeout: Duration | None = None
     on_request: bool = False
     strict: bool | None = None
+    env: list[Variable] = []
 
 
 class PipelineFile(_Mapping):
@@ -68,6 +76,7 @@ class PipelineFile(_Mapping):
     default: bool = False
     params: dict[Name, JsonValue] = {}
     strict: bool = False
+    env: list[Variable] = []
     tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)]
 
 

@@ -88,6 +88,7 @@ class Task:
     timeout: float | None = None
     on_request: bool = False
     strict: bool = False
+    env: tuple[str, ...] = ()
 
     @cached_property
     def folder(self) -> str:
@@ -313,6 +314,7 @@ class _Unfolder:
             timeout=task.timeout,
             on_request=task.on_request,
             strict=self.file.strict if task.strict is None else task.strict,
+            env=tuple(sorted({*self.file.env, *task.env})),
         )
 
     def _given(self, name: str, task: TaskFile, notebook: Notebook, axes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""Environment variables that a task lists under `env`: they count, and their values are recorded unless secret."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+_SECRET = re.compile(r"secret|token|passw|passphrase|api_?key|access_?key|private_?key|credential|(^|_)pwd($|_)", re.I)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable's name looks like that of a secret."""
+    return bool(_SECRET.search(name)) and name != "PWD" and name != "OLDPWD"
+
+
+def recorded(names: Iterable[str]) -> dict[str, str | None]:
+    """Return the variables as a record shows them; of a secret only whether it is the same as before.
+
+    Secrets are shown by the first digits of a slow salted digest: enough to see a change, too few to find the value.
+    """
+    return {name: _shown(name, os.environ.get(name)) for name in sorted(names)}
+
+
+def _shown(name: str, value: str | None) -> str | None:
+    if value is None or not is_secret(name):
+        return value
+    digest = hashlib.pbkdf2_hmac("sha256", value.encode("utf-8", "surrogateescape"), name.encode(), 20_000)
+    return f"*** ({digest.hex()[:6]})"
+
+
+def password_in(uri: str) -> str | None:
+    """Return the password in a URI, as written there; None where there is none."""
+    if "://" not in uri or "@" not in uri:
+        return None
+    try:
+        return urlsplit(uri).password or None
+    except ValueError:
+        return None
+
+
+def masked(uri: str) -> str:
+    """Return `uri` without the password that it may hold."""
+    password = password_in(uri)
+    return uri if password is None else uri.replace(f":{password}@", ":***@", 1)

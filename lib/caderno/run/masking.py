@@ -1,0 +1,51 @@
+"""Secrets, kept out of everything that a run leaves behind: notebooks, records, pages, MLflow, the terminal.
+
+A value is secret if its environment variable's name looks like it (API_TOKEN, DB_PASSWORD …), and so is the password in
+a URL. What a notebook itself sends to MLflow is not seen here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import nbformat
+
+from caderno.plan.environment import is_secret, password_in
+
+MASKED = "***"
+_SHORTEST = 6  # characters; a shorter value would mask ordinary words
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The texts to hide and what stands for each, the longest first."""
+
+    secrets: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], urls: Iterable[str] = ()) -> Mask:
+        """Return the mask for a kernel's environment and the URLs that it is given."""
+        values = {value for name, value in environment.items() if is_secret(name) and len(value) >= _SHORTEST}
+        found = {form: MASKED for value in values for form in (value, json.dumps(value)[1:-1])}
+        for url in (*environment.values(), *urls):
+            if (password := password_in(url)) is not None:
+                found[f":{password}@"] = f":{MASKED}@"
+                if len(password) >= _SHORTEST:
+                    found |= dict.fromkeys((password, unquote(password)), MASKED)
+        return cls(tuple(sorted(found.items(), key=lambda pair: (-len(pair[0]), pair[0]))))
+
+    def text(self, text: str) -> str:
+        """Return `text` with each secret replaced."""
+        for secret, instead in self.secrets:
+            text = text.replace(secret, instead)
+        return text
+
+    def notebook(self, notebook: Any) -> Any:
+        """Return a notebook with each secret replaced, wherever it stands."""
+        if not self.secrets:
+            return notebook
+        return nbformat.from_dict(json.loads(self.text(json.dumps(notebook, ensure_ascii=False))))
