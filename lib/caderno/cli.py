@@ -205,6 +205,7 @@ def _last_run(pipeline: str | None) -> RunRecord:
 @click.argument("task")
 @_pipeline_options
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@click.option("--params", is_flag=True, help="Print the notebook's parameters: type, default, value, comment.")
 @click.option("--papermill", is_flag=True, help="Print the plain papermill command that does the same.")
 def show(
     task: str,
@@ -212,18 +213,23 @@ def show(
     profile: str | None,
     parameters: tuple[str, ...],
     as_json: bool,
+    params: bool,
     papermill: bool,
 ) -> None:
     """Show the record of TASK: parameters, inputs and outputs, code, times, metrics.
 
     \b
     caderno show compare
+    caderno show 'train[model=forest]' --params
     caderno show 'train[model=forest]' --papermill
     """
     from caderno.run import listing
 
     planner = _planner(pipeline, profile, parameters)
     one = planner.pipeline.one(task)
+    if params:
+        listing.show_params(one)
+        return
     if papermill:
         click.echo(listing.papermill_command(planner, one))
         return

@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from caderno.errors import CadernoError
+from caderno.plan.environment import masked
 from caderno.plan.planner import Plan, Planned, Planner
 from caderno.plan.records import RunRecord, TaskRecord
 from caderno.run.console import ListingConsole, clean
 from caderno.run.folds import Line, fold
 from caderno.run.progress import counted, duration
-from caderno.spec import Task
+from caderno.spec import UNSET, Task
 
 _STYLES = {
     "cached": "dim green",
@@ -142,6 +143,31 @@ def _facts(record: TaskRecord, place: str) -> list[tuple[str, str, str]]:
     if record.tracking:
         facts.append(("MLflow run", record.tracking.run_id, record.tracking.url or record.tracking.tracking_uri))
     return facts
+
+
+def show_params(task: Task) -> None:
+    """Print a notebook's parameters: type, default, what it receives, and the comment in the notebook."""
+    table = _table("parameter", "type", "default", "receives", "")
+    for name, parameter in task.notebook.parameters.items():
+        default = "(none)" if parameter.required else "(an expression)" if parameter.default is UNSET else None
+        table.add_row(
+            escape(name),
+            escape(parameter.annotation or ""),
+            escape(default or json.dumps(parameter.default, ensure_ascii=False)),
+            escape(_received(task, name)),
+            f"[dim]{escape(parameter.comment)}[/]",
+        )
+    console = ListingConsole()
+    console.print(table if task.notebook.parameters else f"{task.notebook.name} declares no parameters")
+
+
+def _received(task: Task, name: str) -> str:
+    """Return what a task hands over for a parameter, as the pipeline file says it; "" for the default."""
+    if name in task.given:  # a model's name may be a parameter's too
+        return json.dumps(task.given[name], ensure_ascii=False)
+    if name in task.inputs:
+        return f"input {masked(task.inputs[name].text)}"
+    return f"output {task.outputs[name]}" if name in task.outputs else ""
 
 
 def papermill_command(planner: Planner, task: Task) -> str:

@@ -1,6 +1,6 @@
 """YAML and notebooks → pipelines of tasks with typed parameters."""
 
-from caderno.spec.notebook import CodeCell, Notebook, Parameter
+from caderno.spec.notebook import UNSET, CodeCell, Notebook, Parameter
 from caderno.spec.pipeline import (
     FromFile,
     FromPrevious,
@@ -14,6 +14,7 @@ from caderno.spec.pipeline import (
 )
 
 __all__ = [
+    "UNSET",
     "CodeCell",
     "FromFile",
     "FromPrevious",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
-from dataclasses import dataclass, field
+import tokenize
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ class Parameter:
     default: Any
     where: str
     required: bool = False
+    comment: str = ""  # behind the assignment, else above it
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,11 @@ class Notebook:
         if cell is None or cell.tree is None:
             return {}
         found = {}
+        comments = _comments(cell.source)
         for node in cell.tree.body:
             parameter = _parameter(node, f"{self.name}, cell {cell.index + 1}, line {getattr(node, 'lineno', 1)}")
             if parameter:
-                found[parameter.name] = parameter
+                found[parameter.name] = replace(parameter, comment=_comment_of(node, comments))
         return found
 
 
@@ -149,6 +154,28 @@ def parse_cell(source: str) -> ast.Module | None:
         return ast.parse(TransformerManager().transform_cell(source))
     except (SyntaxError, ValueError):
         return None
+
+
+def _comments(source: str) -> dict[int, tuple[bool, str]]:
+    """Return the comments by line: whether one stands alone there, and its text."""
+    found: dict[int, tuple[bool, str]] = {}
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                found[token.start[0]] = not token.line[: token.start[1]].strip(), token.string.lstrip("#").strip()
+    return found
+
+
+def _comment_of(node: ast.stmt, comments: dict[int, tuple[bool, str]]) -> str:
+    line = node.end_lineno or node.lineno
+    if line in comments:
+        return comments[line][1]
+    above: list[str] = []
+    line = node.lineno - 1
+    while comments.get(line, (False, ""))[0]:
+        above.insert(0, comments[line][1])
+        line -= 1
+    return " ".join(above)
 
 
 def _parameter(node: ast.stmt, where: str) -> Parameter | None:
