@@ -339,3 +339,12 @@ def test_the_page_has_landmarks_a_language_and_a_way_past_the_contents(whole: Be
         assert whole.find(id=section["aria-labelledby"]).name == "h2"
     for picture in whole.find_all("img"):
         assert picture["alt"] == "Picture made by cell 4, in “How sure is that?”"
+
+
+def test_what_was_read_undeclared_what_ran_unseen_and_the_environment_are_told(samples: ModuleType) -> None:
+    facts = {"undeclared": ["data/<x>.csv"], "unseen": ["tools.a:f"], "env": {"REGION": "here", "API_TOKEN": None}}
+    html = render_task(samples.record(**facts), samples.story())
+    told = " ".join(samples.soup(html).get_text().split())
+    assert "so a change of it would go unnoticed: data/<x>.csv." in told
+    assert "so its module counts whole: tools.a:f." in told
+    assert "Environment: REGION=here, API_TOKEN=(not set)." in told

@@ -234,7 +234,7 @@ def test_a_run_that_waits_for_anothers_task_can_be_stopped(waits: Workshop) -> N
 def test_a_helper_edited_while_the_run_is_on_fails_the_task_which_says_so(waits: Workshop) -> None:
     run = waits.start("run")
     until(lambda: waits.calls() == ["slow"], what="no cell ran")
-    waits.write("lib/tools/__init__.py", "x = 2\n")
+    waits.write("lib/tools/__init__.py", "x = print(2)\n")
     waits.write("go", "")
     done = ended(run)
     assert done.code == 1
