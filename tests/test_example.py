@@ -143,14 +143,17 @@ def test_a_notebook_that_changed_in_its_prose_alone_causes_no_run(project: Path,
     assert "0 to run" in planned
 
 
-def test_only_what_depends_on_a_changed_helper_runs_again(project: Path, first: object) -> None:
+def test_only_what_uses_a_changed_part_of_a_helper_runs_again(project: Path, first: object) -> None:
     path = project / "lib" / "flights" / "models.py"
     before = path.read_text()
-    path.write_text(before + "\nCHANGED = True\n")
+    path.write_text(f"# why\n{before}\n\ndef unused():\n    return 1\n")
+    unused = caderno(project, "plan", "--profile", "smoke").stdout
+    path.write_text(before.replace("TRUSTED_TYPES = [", "TRUSTED_TYPES = [\n    'numpy.ndarray',", 1))
     planned = caderno(project, "plan", "--profile", "smoke").stdout
     path.write_text(before)
+    assert "0 to run" in unused
     lines = {line.split()[1]: line for line in planned.splitlines() if line.startswith(("cached", "run", "wait"))}
     assert lines["train[model=forest]"].startswith("run")
-    assert "flights.models changed" in lines["train[model=forest]"]
+    assert "flights.models:TRUSTED_TYPES changed" in lines["train[model=forest]"]
     assert lines["dataset"].startswith("cached")
     assert lines["compare"].startswith(("run", "wait"))

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+sys.path.insert(0, str(Path(__file__).parent))
+import peers
+import projects
 
 PYTHON = sys.executable
 CADERNO = [PYTHON, "-m", "caderno.cli"]
@@ -38,6 +39,7 @@ class Contestant:
     name: str
     command: Callable[[], list[list[str]]]
     prepare: Callable[[], None] = lambda: None
+    folder: Path | None = None  # where it runs, if not where all do
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def measure(contestant: Contestant, folder: Path) -> Cost:
     contestant.prepare()
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     for command in contestant.command():
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=contestant.folder or folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall)
 
@@ -71,15 +75,7 @@ def compete(title: str, contestants: list[Contestant], folder: Path, repetitions
         print(f"  {name:34}{cpu:8.2f}{cpu / max(base_cpu, 1e-3):8.2f}{wall:9.2f}{wall / max(base_wall, 1e-3):8.2f}")
 
 
-def notebook(*cells: str) -> nbformat.NotebookNode:
-    """Return a notebook whose first code cell is tagged `parameters`."""
-    code = [new_code_cell(cell) for cell in cells]
-    code[0].metadata["tags"] = ["parameters"]
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    return new_notebook(cells=[new_markdown_cell("# A small task"), *code], metadata={"kernelspec": kernel})
-
-
-TRAIN = notebook(
+TRAIN = projects.notebook(
     "depth: int = 3  # of the trees\nscore: str = 'score.txt'  # out",
     "import mlflow\nfrom pathlib import Path\nfrom sklearn.datasets import load_breast_cancer\n"
     "from sklearn.ensemble import RandomForestClassifier\nfrom sklearn.model_selection import cross_val_score",
@@ -89,22 +85,9 @@ TRAIN = notebook(
     "with mlflow.start_run():\n    mlflow.log_metric('auc', auc)",
     "Path(score).write_text(str(auc))",
 )
-TRIVIAL = notebook(
+TRIVIAL = projects.notebook(
     "n: int = 0  # which\nout: str = 'n.txt'  # out", "from pathlib import Path\nPath(out).write_text(str(n))"
 )
-
-
-def project(folder: Path, axis: str, count: int, output: str, content: nbformat.NotebookNode) -> None:
-    """Make a project of one notebook with a matrix of `count` values."""
-    (folder / "params").mkdir(parents=True)
-    (folder / "notebooks").mkdir()
-    nbformat.write(content, folder / "notebooks" / "task.ipynb")
-    values = ", ".join(str(value) for value in range(1, count + 1))
-    file = f"{output}: {output}.txt"
-    (folder / "params" / "bench.yaml").write_text(
-        f"name: bench\ntasks:\n  task:\n    notebook: task.ipynb\n    matrix: {{{axis}: [{values}]}}\n"
-        f"    outputs: {{{file}}}\n"
-    )
 
 
 def remove(*paths: Path) -> None:
@@ -114,7 +97,7 @@ def remove(*paths: Path) -> None:
 
 def sweep(folder: Path, repetitions: int) -> None:
     """A sweep of 8 small training notebooks that log to MLflow."""
-    project(folder, "depth", 8, "score", TRAIN)
+    projects.single(folder, "depth", 8, "score", TRAIN)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     out = folder / "out"
 
@@ -138,7 +121,7 @@ def sweep(folder: Path, repetitions: int) -> None:
 
 def one(folder: Path, repetitions: int) -> None:
     """One trivial notebook."""
-    project(folder, "n", 1, "out", TRIVIAL)
+    projects.single(folder, "n", 1, "out", TRIVIAL)
     compete(
         "one trivial notebook",
         [
@@ -150,25 +133,39 @@ def one(folder: Path, repetitions: int) -> None:
     )
 
 
+SIZES = (10, 100, 1_000, 10_000)
+PEERS_UP_TO = 1_000  # tasks; DVC takes minutes to set up more
+
+
 def nothing(folder: Path, repetitions: int) -> None:
-    """A run with nothing to do, of 50 tasks."""
-    project(folder, "n", 50, "out", TRIVIAL)
-    subprocess.run([*CADERNO, "run", "--quiet"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    (folder / "made").mkdir()
-    for n in range(1, 51):
-        (folder / "made" / f"{n}.txt").touch()
-    targets = " ".join(f"made/{n}.txt" for n in range(1, 51))
-    (folder / "Makefile").write_text(f"all: {targets}\nmade/%.txt: notebooks/task.ipynb\n\tfalse\n")
-    compete(
-        "nothing to do, 50 tasks",
-        [
-            Contestant("make (by times of files)", lambda: [["make", "--quiet"]]),
-            Contestant("caderno run (by content)", lambda: [[*CADERNO, "run"]]),
-            Contestant("caderno --help", lambda: [[*CADERNO, "--help"]]),
-        ],
-        folder,
-        repetitions,
-    )
+    """A run with nothing to do."""
+    binaries = peers.peers()
+    for count in SIZES:
+        every = []
+        for name, set_up, words in (
+            ("caderno run (by content)", lambda place, count=count: projects.finished(place, count), [*CADERNO, "run"]),
+            ("make (by times of files)", lambda place, count=count: peers.make_done(place, count), ["make", "--quiet"]),
+            *_peers(binaries, count),
+        ):
+            place = folder / f"{count}" / name.split()[0]
+            place.mkdir(parents=True)
+            set_up(place)
+            every.append(Contestant(name, lambda words=words, place=place: [words], folder=place))
+        compete(f"nothing to do, {count:,} tasks", every, folder, repetitions)
+
+
+def _peers(binaries: Path | None, count: int) -> list[tuple[str, Callable[[Path], None], list[str]]]:
+    if binaries is None or count > PEERS_UP_TO:
+        return []
+    snakemake = [str(binaries / "snakemake"), "--cores", "1", "--quiet"]
+    return [
+        ("snakemake (by times of files)", lambda place: peers.snakemake_done(place, count), snakemake),
+        (
+            "dvc repro (by content)",
+            lambda place: peers.dvc_done(place, count, binaries),
+            [str(binaries / "dvc"), "repro"],
+        ),
+    ]
 
 
 CASES = {"nothing": nothing, "one": one, "sweep": sweep}

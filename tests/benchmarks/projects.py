@@ -6,7 +6,6 @@ planner's own resolution, so that they are as large as real ones and a run finds
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -156,8 +155,3 @@ def _write(path: Path, text: str, modified: int | None = None) -> None:
     path.write_text(text, encoding="utf-8")
     if modified is not None:
         os.utime(path, (modified, modified))
-
-
-def peer_tasks(count: int) -> str:
-    """Return the numbers of the matrix of a project of `finished` tasks, as JSON."""
-    return json.dumps(list(range(1, count - 1)))
