@@ -50,6 +50,24 @@ def _pipeline_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def _selecting(function: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--changed", is_flag=True, help="The tasks that have a result, but none for what they are now."),
+        click.option("--failed", is_flag=True, help="The tasks that failed, or were skipped, in the last run."),
+    ):
+        function = option(function)
+    return function
+
+
+def _targets(planner: Planner, tasks: tuple[str, ...], failed: bool, changed: bool) -> tuple[str, ...]:
+    """Return the tasks named by words and by options; ends here where the options name none."""
+    found = (*tasks, *(planner.failed() if failed else ()), *(planner.changed() if changed else ()))
+    if (failed or changed) and not found:
+        click.echo("nothing failed in the last run" if failed else "nothing has changed")
+        raise SystemExit(0)
+    return tuple(dict.fromkeys(found))
+
+
 _verify_option = click.option(
     "--verify", is_flag=True, help="Read all files anew: finds damage that kept size and time."
 )
@@ -78,6 +96,7 @@ def _planner(pipeline: str | None, profile: str | None, parameters: tuple[str, .
 @click.option("--force", is_flag=True, help="Run the named tasks (or all) even if their results are there.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
 @click.option("--quiet", is_flag=True, help="Print failures and the last line only.")
+@_selecting
 @_verify_option
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON; see reports/README.md.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why; run nothing.")
@@ -92,6 +111,8 @@ def run(
     force: bool,
     fail_fast: bool,
     quiet: bool,
+    failed: bool,
+    changed: bool,
     verify: bool,
     as_json: bool,
     dry_run: bool,
@@ -102,6 +123,10 @@ def run(
     caderno run                               all that is missing
     caderno run train                         each of the matrix, and its upstream
     caderno run 'train[model=forest]'         one of the matrix
+    caderno run dataset+                      a task, and all downstream of it
+    caderno run 'etl/*'                       all whose name or notebook matches
+    caderno run --force +compare              anew, a task and all upstream of it
+    caderno run --failed                      what failed, or was skipped, in the last run
     caderno run --profile smoke --jobs 4
     caderno run train -p train.seed=7
     """
@@ -114,6 +139,7 @@ def run(
             f"--json tells every event of a run: it does not go with --{'quiet' if quiet else 'dry-run'}"
         )
     planner = _planner(pipeline, profile, parameters, verify)
+    tasks = _targets(planner, tasks, failed, changed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(jobs=jobs or cores, cores=cores, fail_fast=fail_fast, command=_command(ctx, tasks))
     plan = planner.plan(tasks, force)
@@ -144,6 +170,7 @@ def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
 @click.argument("tasks", nargs=-1)
 @_pipeline_options
 @click.option("--force", is_flag=True, help="Plan as `run --force` would.")
+@_selecting
 @_verify_option
 @click.option("--all", "unfold", is_flag=True, help="A line for each task, however many share state and reason.")
 @click.option("--why", "every_reason", is_flag=True, help="Every reason: how code is reached, how cells differ.")
@@ -154,6 +181,8 @@ def plan(
     profile: str | None,
     parameters: tuple[str, ...],
     force: bool,
+    failed: bool,
+    changed: bool,
     verify: bool,
     unfold: bool,
     every_reason: bool,
@@ -169,6 +198,7 @@ def plan(
     from caderno.run import listing
 
     planner = _planner(pipeline, profile, parameters, verify)
+    tasks = _targets(planner, tasks, failed, changed)
     planned = planner.plan(tasks, force, detail=every_reason or as_json)
     if as_json:
         click.echo(listing.plan_as_json(planned))

@@ -94,7 +94,8 @@ class Planner:
         """
         selected = self.pipeline.select(targets)
         self._check_files(selected)
-        forced = {task.id for task in selected if force and (not targets or {task.id, task.name} & set(targets))}
+        named = self.pipeline.named(targets) if targets else {task.id for task in selected}
+        forced = named if force else set()
         records: dict[str, ShortRecord] = {}
         planned = []
         for task in selected:
@@ -104,6 +105,17 @@ class Planner:
             planned.append(one)
         self.save()
         return Plan(self.pipeline, tuple(planned))
+
+    def failed(self) -> list[str]:
+        """Return the tasks that failed, were killed or were skipped in the last run, of those that are still there."""
+        last = self.store.last_run()
+        lost = [task.task for task in last.tasks if task.state in ("failed", "killed", "skipped")] if last else []
+        return [task for task in lost if task in self.pipeline.tasks]
+
+    def changed(self) -> list[str]:
+        """Return the tasks that have an earlier result, but none for what they are now, or for what is upstream."""
+        planned = [one.task for one in self.plan().tasks if one.state != "cached"]
+        return [task.id for task in planned if self.store.latest(task.folder)]
 
     def save(self) -> None:
         """Keep for the next plan what was read of files and records."""

@@ -11,12 +11,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import quote
 
-from caderno.errors import InvalidPipeline, Problem, UnknownName, did_you_mean
+from caderno.errors import InvalidPipeline, Problem, did_you_mean
 from caderno.project import Project
 from caderno.spec import notebook as notebooks
 from caderno.spec import types, yaml
 from caderno.spec.file import PipelineFile, TaskFile, validate
 from caderno.spec.notebook import UNSET, Notebook
+from caderno.spec.select import named, with_upstream
 from caderno.spec.yaml import Document, Key
 
 MODEL_KIND = "mlflow-model"
@@ -112,34 +113,24 @@ class Pipeline:
     tasks: dict[str, Task]
 
     def select(self, targets: Sequence[str]) -> list[Task]:
-        """Return the tasks that `targets` name (a task's name, or one instance's id) with all upstream of them.
+        """Return the tasks that `targets` name (see select.py) with all upstream of them.
 
         Without targets: all tasks but those that run on request only. Raises UnknownName.
         """
-        wanted = set(self._named(targets)) if targets else {t.id for t in self.tasks.values() if not t.on_request}
-        for task in reversed(self.tasks.values()):
-            if task.id in wanted:
-                wanted.update(task.upstream)
+        wanted = self.named(targets) if targets else {t.id for t in self.tasks.values() if not t.on_request}
+        wanted = with_upstream(self.tasks, wanted)
         return [task for task in self.tasks.values() if task.id in wanted]
+
+    def named(self, targets: Sequence[str]) -> set[str]:
+        """Return the ids of the tasks that `targets` name, without what they need. Raises UnknownName."""
+        return named(self.tasks, targets)
 
     def one(self, target: str) -> Task:
         """Return the one task that `target` names; raise where it is none or several."""
-        found = list(self._named([target]))
+        found = [task for task in self.tasks if task in self.named([target])]
         if len(found) > 1:
             raise InvalidPipeline([Problem(target, f"is {len(found)} tasks", f"name one of them, such as {found[0]}")])
         return self.tasks[found[0]]
-
-    def _named(self, targets: Sequence[str]) -> Iterator[str]:
-        names = {task.name for task in self.tasks.values()}
-        for target in targets:
-            if target in self.tasks:
-                yield target
-            elif target in names:
-                yield from (task.id for task in self.tasks.values() if task.name == target)
-            else:
-                base = target.partition("[")[0]
-                instances = {task.id for task in self.tasks.values() if task.name == base}
-                raise UnknownName("task", target, instances or names)
 
 
 def choose(project: Project, name: str | None) -> str:

@@ -118,6 +118,7 @@ class TestInAKernel:
         assert done.code == 1, done.out
         assert shop.outcome("one").kind == "undeclared read"
         assert 'declare it under inputs: "file:data/secret.csv"' in done
+        assert shop.planner().failed() == ["one"]
 
 
 def test_warnings_name_what_to_declare() -> None:
