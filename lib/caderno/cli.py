@@ -270,6 +270,18 @@ def show(
         listing.show_record(record, planner.project.relative(place))
 
 
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of pipeline files, for editors.
+
+    \b
+    caderno schema > params/pipeline.schema.json
+    """
+    from caderno.spec.schema import pipeline_schema
+
+    click.echo(pipeline_schema(), nl=False)
+
+
 @cli.command(name="open")
 @click.argument("task", required=False)
 @click.option("--pipeline", help="The pipeline; needed where params/ has several.")

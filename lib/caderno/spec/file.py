@@ -8,12 +8,22 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from caderno.errors import InvalidPipeline, Problem, did_you_mean
 from caderno.spec.yaml import Document, Key
 
 _NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+_DURATION = r"^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str, Field(pattern=_NAME)]
@@ -21,7 +31,7 @@ Scalar = str | int | float | bool
 
 
 def _duration(value: Any) -> Any:
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
+    if isinstance(value, str) and (match := re.match(_DURATION, value)):
         return float(match[1]) * _SECONDS[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -43,8 +53,13 @@ def _variable(name: str) -> str:
     return name
 
 
-Variable = Annotated[str, AfterValidator(_variable)]
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+Variable = Annotated[str, Field(json_schema_extra={"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}), AfterValidator(_variable)]
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    Field(gt=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION}]}),
+]
 Axis = Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -52,32 +67,74 @@ class _Mapping(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class MatrixFile(_Mapping):
+    """Axes and their values: the task once for each combination."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"propertyNames": {"pattern": _NAME}})
+
+    exclude: list[dict[Name, Scalar]] = Field(
+        [], description="Combinations to leave out: each that agrees with all the values named."
+    )
+    include: list[dict[Name, Scalar]] = Field([], description="Combinations to add; each names every axis.")
+    __pydantic_extra__: dict[Name, Axis]
+
+    @property
+    def axes(self) -> dict[str, list[Scalar]]:
+        """The values of each axis, in the file's order."""
+        return self.__pydantic_extra__
+
+
 class TaskFile(_Mapping):
     """A task: one notebook with concrete parameters, or with a matrix several of them."""
 
-    notebook: str
-    params: dict[Name, JsonValue] = {}
-    matrix: dict[Name, Axis] = {}
-    inputs: dict[Name, str | list[str]] = {}
-    outputs: dict[Name, str] = {}
-    after: list[str] = []
-    retries: Annotated[int, Field(ge=0)] = 0
-    timeout: Duration | None = None
-    on_request: bool = False
-    strict: bool | None = None
-    env: list[Variable] = []
+    notebook: str = Field(description="Path under notebooks/, such as etl/flights.ipynb.")
+    params: dict[Name, JsonValue] = Field(
+        {}, description="Parameters of the notebook, by name; they go before the pipeline's."
+    )
+    matrix: MatrixFile = Field(
+        default_factory=lambda: MatrixFile.model_validate({}),
+        description="The task once for each combination of values; the notebook receives each as a parameter.",
+    )
+    inputs: dict[Name, str | list[str]] = Field(
+        {},
+        description="A parameter of the notebook and where its path comes from: TASK.OUTPUT, file:PATH, "
+        "previous:OUTPUT, a URL, or a list of these.",
+    )
+    outputs: dict[Name, str] = Field(
+        {}, description="A parameter of the notebook and a file name in the result, or mlflow-model."
+    )
+    after: list[str] = Field([], description="Tasks to wait for, where only the order matters.")
+    retries: Annotated[int, Field(ge=0)] = Field(0, description="How often a failed task is tried again at once.")
+    timeout: Duration | None = Field(
+        None, description="The longest that the task may take: 90s, 20m, 2h, or seconds; then it is interrupted."
+    )
+    env: list[Variable] = Field(
+        [], description="Environment variables whose values count as parameters do; with the pipeline's."
+    )
+    strict: bool | None = Field(
+        None, description="Whether reading a file that is no declared input fails the task; overrides the pipeline's."
+    )
+    on_request: bool = Field(
+        False, description="Whether the task runs only when it is named, or needed by one that is."
+    )
 
 
 class PipelineFile(_Mapping):
     """A pipeline: its tasks, and parameters for each task whose notebook declares them."""
 
-    name: Name
-    description: str = ""
-    default: bool = False
-    params: dict[Name, JsonValue] = {}
-    strict: bool = False
-    env: list[Variable] = []
-    tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)]
+    name: Name = Field(description="The file's name without .yaml.")
+    description: str = Field("", description="One line, the headline of the reports.")
+    default: bool = Field(False, description="The pipeline to take where params/ has several and none is named.")
+    params: dict[Name, JsonValue] = Field(
+        {}, description="Parameters for each task whose notebook declares them, by name."
+    )
+    env: list[Variable] = Field(
+        [], description="Environment variables whose values count, as parameters do, for every task."
+    )
+    strict: bool = Field(False, description="Whether reading a file that is no declared input fails a task.")
+    tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)] = Field(
+        description="The tasks by name; edges come from their inputs."
+    )
 
 
 def validate(document: Document) -> PipelineFile:

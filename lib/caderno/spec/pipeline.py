@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from caderno.project import Project
 from caderno.spec import notebook as notebooks
 from caderno.spec import types, yaml
 from caderno.spec.file import PipelineFile, TaskFile, validate
+from caderno.spec.matrix import axes_text, task_id, unfold
 from caderno.spec.notebook import UNSET, Notebook
 from caderno.spec.select import named, with_upstream
 from caderno.spec.yaml import Document, Key
@@ -200,7 +200,10 @@ class _Unfolder:
         self.file = file
         self.problems: list[Problem] = []
         self.notebooks = {name: self._notebook(name, task) for name, task in file.tasks.items()}
-        self.axes = {name: _unfold(task.matrix) for name, task in file.tasks.items()}
+        self.axes = {
+            name: unfold(task.matrix, partial(self._matrix_problem, name)) for name, task in file.tasks.items()
+        }
+        self._agreeing: dict[tuple[str, tuple[str, ...]], dict[tuple[Any, ...], list[str]]] = {}
 
     def pipeline(self, profile: str | None) -> Pipeline:
         tasks: dict[str, Task] = {}
@@ -218,6 +221,9 @@ class _Unfolder:
             raise InvalidPipeline(dict.fromkeys(self.problems))
         ordered = {task_id: tasks[task_id] for task_id in self._order(tasks)}
         return Pipeline(self.file.name, self.file.description, profile, ordered)
+
+    def _matrix_problem(self, name: str, key: Key, message: str, hint: str) -> None:
+        self._problem(("tasks", name, "matrix", *key), message, hint)
 
     def _problem(self, key: Key, message: str, hint: str = "") -> None:
         self.problems.append(Problem(self.document.where(key), message, hint))
@@ -253,7 +259,7 @@ class _Unfolder:
         written = " ".join(
             text for value in task.inputs.values() for text in ([value] if isinstance(value, str) else value)
         )
-        for axis in task.matrix:
+        for axis in task.matrix.axes:
             if axis not in notebook.parameters and f"{{{axis}}}" not in written:
                 self._undeclared(("tasks", name, "matrix", axis), axis, notebook)
 
@@ -290,7 +296,7 @@ class _Unfolder:
         for position, other in enumerate(task.after):
             upstream.update(self._after(name, position, other))
         return Task(
-            id=_task_id(name, axes),
+            id=task_id(name, axes),
             name=name,
             axes=axes,
             notebook=notebook,
@@ -399,17 +405,22 @@ class _Unfolder:
     def _instances(self, key: Key, task: str, axes: Mapping[str, Any]) -> tuple[list[str], bool]:
         """Return the instances of `task` that agree with `axes`, and whether it has an axis that we have not."""
         instances = self.axes[task]
-        agreeing = [other for other in instances if all(axes.get(k, v) == v for k, v in other.items())]
+        shared = tuple(axis for axis in instances[0] if axis in axes)
+        if (task, shared) not in self._agreeing:  # once for all values: a sweep may feed another of its size
+            index = self._agreeing[task, shared] = {}
+            for other in instances:
+                index.setdefault(tuple(other[axis] for axis in shared), []).append(task_id(task, other))
+        agreeing = self._agreeing[task, shared].get(tuple(axes[axis] for axis in shared), [])
         if not agreeing:
-            self._problem(key, f"no instance of {task} has {_axes_text(axes)}", "give both the same matrix values")
-        return [_task_id(task, other) for other in agreeing], any(axis not in axes for axis in instances[0])
+            self._problem(key, f"no instance of {task} has {axes_text(axes)}", "give both the same matrix values")
+        return agreeing, len(shared) < len(instances[0])
 
     def _after(self, name: str, position: int, other: str) -> list[str]:
         if other not in self.file.tasks:
             hint = did_you_mean(other, self.file.tasks, "task")
             self._problem(("tasks", name, "after", position), f"there is no task {other!r}", hint)
             return []
-        return [_task_id(other, axes) for axes in self.axes[other]]
+        return [task_id(other, axes) for axes in self.axes[other]]
 
     def _output(self, name: str, parameter: str, path: str, axes: Mapping[str, Any]) -> str:
         key: Key = ("tasks", name, "outputs", parameter)
@@ -449,15 +460,3 @@ class _Unfolder:
 def _paths(task: TaskFile) -> set[str]:
     """Return the parameters that receive a path: inputs and outputs, but for models, which go through MLflow."""
     return {*task.inputs, *(name for name, path in task.outputs.items() if path != MODEL_KIND)}
-
-
-def _unfold(matrix: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(matrix, values, strict=True)) for values in itertools.product(*matrix.values())]
-
-
-def _task_id(name: str, axes: Mapping[str, Any]) -> str:
-    return f"{name}[{_axes_text(axes)}]" if axes else name
-
-
-def _axes_text(axes: Mapping[str, Any]) -> str:
-    return ",".join(f"{axis}={value}" for axis, value in axes.items())

@@ -14,10 +14,10 @@ from caderno.errors import CadernoError, ProjectNotFound
 from caderno.project import Project
 from caderno.spec import Notebook, yaml
 from caderno.spec import notebook as notebooks
+from caderno.spec.schema import HEADER, NAME, pipeline_schema
 from caderno.start import guess, naming
-from caderno.start.new import schema
 
-_HEAD = "# yaml-language-server: $schema=pipeline.schema.json\nname: {name}\n\ntasks:\n"
+_HEAD = HEADER + "\nname: {name}\n\ntasks:\n"
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _write(project: Project, path: Path, text: str, ones: Sequence[_One]) -> Non
     for one in ones:
         if not one.target.exists():
             shutil.copyfile(one.notebook.path, one.target)
-    described = project.params / "pipeline.schema.json"
+    described = project.params / NAME
     if not described.exists():
-        described.write_text(schema(), encoding="utf-8")
+        described.write_text(pipeline_schema(), encoding="utf-8")
     path.write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,11 +9,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from caderno.errors import CadernoError
+from caderno.spec.schema import NAME, pipeline_schema
 from caderno.start import naming
 
 PACKAGE = "caderno_project"  # what the template's files call the package and the pipeline
 TITLE = "caderno_title"
-SCHEMA = "params/pipeline.schema.json"
+SCHEMA = f"params/{NAME}"
 _RENAMED = {"gitignore": ".gitignore", "params/pipeline.yaml": f"params/{PACKAGE}.yaml"}
 
 
@@ -35,7 +35,7 @@ def new(folder: Path) -> Made:
     root = folder.resolve()
     name = naming.package(root.name)
     texts = {path: text.replace(PACKAGE, name).replace(TITLE, root.name) for path, text in _template()}
-    texts = {path.replace(PACKAGE, name): text for path, text in texts.items()} | {SCHEMA: schema()}
+    texts = {path.replace(PACKAGE, name): text for path, text in texts.items()} | {SCHEMA: pipeline_schema()}
     try:
         if root.is_dir() and any(root.iterdir()):
             hint = "name a new folder; to bring notebooks that exist into a pipeline: caderno adopt NOTEBOOK…"
@@ -47,13 +47,6 @@ def new(folder: Path) -> Made:
     except OSError as error:
         raise CadernoError(f"{error.filename or folder} can't be made: {error.strerror}") from None
     return Made(root, name, tuple(sorted(texts)))
-
-
-def schema() -> str:
-    """Return the JSON Schema of a pipeline file, by which editors complete and check it."""
-    from caderno.spec.file import PipelineFile
-
-    return json.dumps(PipelineFile.model_json_schema(), indent=1) + "\n"
 
 
 def _template() -> Iterator[tuple[str, str]]:
