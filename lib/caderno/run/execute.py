@@ -220,7 +220,11 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         manager.notebook_start()
         try:
             cls.execute_managed_notebook(
-                manager, kernel_name, start_timeout=start_timeout, kernel_manager_class=kernel_manager_class
+                manager,
+                kernel_name,
+                start_timeout=start_timeout,
+                iopub_timeout=30,  # nbclient's own 4 s are too few for a busy machine: the cell would count as failed
+                kernel_manager_class=kernel_manager_class,
             )
         finally:
             manager.notebook_complete()
