@@ -24,10 +24,10 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     _die_with_parent()
-    if "CADERNO_WATCH" in os.environ:
-        from caderno.run import watch
+    from caderno.run import watch
 
-        watch.start(os.environ.pop("CADERNO_WATCH"))
+    if watch.WATCH in os.environ:
+        watch.start(os.environ.pop(watch.WATCH))
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()

@@ -26,7 +26,21 @@ WATCH = "CADERNO_WATCH"  # the environment variable that names the file with wha
 _TELL = "__caderno_ran__"
 _ENGINE = str(Path(__file__).parents[1]) + os.sep
 _OPTIMIZED = 0x1  # co_flags of a function; not of a module or a class's body
-_SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/run/", "/bin/", "/sbin/", "/opt/", "/var/")
+_SYSTEM = (
+    "/usr/",
+    "/lib/",
+    "/lib32/",
+    "/lib64/",
+    "/etc/",
+    "/proc/",
+    "/sys/",
+    "/dev/",
+    "/run/",
+    "/bin/",
+    "/sbin/",
+    "/opt/",
+    "/var/",
+)
 
 
 def start(file: str) -> None:
@@ -42,7 +56,7 @@ def start(file: str) -> None:
         functions.monitor()
     else:
         functions.trip()
-    sys.addaudithook(_Files([*task["known"], str(Path(file).parent)], tell))
+    sys.addaudithook(_Files(task["project"], [*task["known"], str(Path(file).parent)], tell))
 
 
 class _Functions:
@@ -165,9 +179,13 @@ def _add_line(function: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> No
 
 
 class _Files:
-    """Tells of each file that Python opens to read and that is neither known, nor a package's, nor made here."""
+    """Tells of each file that Python opens to read and that is neither known, nor a package's, nor made here.
 
-    def __init__(self, known: Sequence[str], tell: Any) -> None:
+    Outside of the project, the system's files and those in hidden folders of the user's home are left out too.
+    """
+
+    def __init__(self, project: str, known: Sequence[str], tell: Any) -> None:
+        self._project = os.path.realpath(project) + os.sep
         self._tell = tell
         self._began = time.time()
         self._written: set[str] = set()
@@ -200,7 +218,9 @@ class _Files:
             self._written.add(real)
             return
         self._seen.add(path)
-        if real in self._written or real.startswith((*_SYSTEM, self._home)) or path.startswith(":memory:"):
+        if real in self._written or path.startswith(":memory:"):
+            return
+        if not real.startswith(self._project) and real.startswith((*_SYSTEM, self._home)):
             return
         if any(real == known or real.startswith(known + os.sep) for known in self._known):
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from caderno.plan.picture import Picture
@@ -18,8 +18,12 @@ _MOST = 50  # files that a record names
 
 @dataclass(frozen=True)
 class Watch:
-    """What a kernel looks for: `roots` of project code, its `modules` and what of them is `unused`, `known` files."""
+    """What a kernel looks for: `roots` of project code, its `modules` and what of them is `unused`, `known` files.
 
+    `project` is the project's root.
+    """
+
+    project: str
     roots: Sequence[str]
     modules: Sequence[str]
     unused: Mapping[str, Sequence[str]]
@@ -28,13 +32,7 @@ class Watch:
     def environment(self, folder: Path) -> dict[str, str]:
         """Write this to a file in the private `folder` and return the variable that names it to the kernel."""
         file = folder / "watch.json"
-        found = {
-            "roots": self.roots,
-            "modules": self.modules,
-            "unused": self.unused,
-            "known": self.known,
-            "report": str(folder / "seen.jsonl"),
-        }
+        found = asdict(self) | {"report": str(folder / "seen.jsonl")}
         file.write_text(json.dumps(found), encoding="utf-8")
         return {WATCH: str(file)}
 
@@ -61,6 +59,7 @@ def sight(folder: Path) -> Sight:
 def watch_for(project: Project, task: Task, picture: Picture, known: Sequence[Path]) -> Watch:
     """Return what the kernel of `task` looks for; `known` are its inputs and outputs and MLflow's files."""
     return Watch(
+        project=str(project.root),
         roots=[str(task.notebook.path.parent.resolve()), str(project.lib.resolve())],
         modules=sorted(picture.modules),
         unused=picture.unused,

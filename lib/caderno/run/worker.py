@@ -106,6 +106,7 @@ def _attempt(
         outputs, failure = _outputs(context, task, tracked, staged)
     if failure is None and execution.sight.ran:  # the picture was wrong: this result's place is another
         resolved = context.planner.observe(task, resolved, execution.sight.ran)
+        context.journal.opened(tracked.run_id, store.place(task.folder, resolved.fingerprint))
     record = TaskRecord(
         pipeline=context.planner.pipeline.name,
         task=task.id,
@@ -137,6 +138,7 @@ def _attempt(
     executing.write_notebook(notebook, staged / NOTEBOOK)
     (staged / PAGE).write_text(report.render_task(record, notebook), encoding="utf-8")
     committed = store.commit(staged, record)
+    tags |= {"caderno.fingerprint": record.fingerprint}
     tags |= {f"caderno.output.{name}": output.digest for name, output in outputs.items()}
     context.tracking.log_task(tracked, record.params, tags, committed)
     context.tracking.finish(tracked.run_id, STATUS[record.state])

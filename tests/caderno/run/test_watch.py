@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,7 @@ def test_what_runs_though_unused_in_the_picture_is_told_on_each_python(tmp_path:
     (tmp_path / "lib/plug.py").write_text(PLUG)
     (tmp_path / "lib/other.py").write_text("x = 1")
     task = {
+        "project": str(tmp_path),
         "roots": [str(tmp_path / "lib")],
         "modules": ["plug"],
         "unused": {"plug": ["Hidden", "idle"]},
@@ -66,6 +69,21 @@ def test_what_runs_though_unused_in_the_picture_is_told_on_each_python(tmp_path:
     assert sorted(what for kind, what in lines if kind == "ran") == ["other", "plug:Hidden"]
 
 
+@pytest.mark.parametrize("place", ["/var/tmp", None])
+def test_a_file_of_the_project_is_told_wherever_the_project_stands(place: str | None) -> None:
+    told: list[tuple[str, str]] = []
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        path = Path(folder).resolve() / "data.csv"
+        path.write_text("1")
+        os.utime(path, (0, 0))
+        look = watch._Files(folder, [], lambda *found: told.append(found))
+        look("open", (str(path), "r", os.O_RDONLY))
+        look("open", ("/etc/hostname", "r", os.O_RDONLY))
+        outside = watch._Files("/nowhere", [], lambda *found: told.append(found))
+        outside("open", (str(path), "r", os.O_RDONLY))
+    assert told == [("read", str(path))] * (1 if place else 2)
+
+
 @pytest.mark.kernel
 class TestInAKernel:
     def test_what_ran_unseen_counts_from_then_on(self, shop: Workshop) -> None:
@@ -83,6 +101,7 @@ class TestInAKernel:
         assert "tools.plug:*" in one.code.units
         assert one.fingerprint != before
         assert shop.result("one").name == one.fingerprint[:16]
+        assert shop.mlflow_runs()[-1].data.tags["caderno.fingerprint"] == one.fingerprint
         assert shop.states() == {"one": "cached"}
         shop.write("lib/tools/plug.py", PLUG.replace('"hidden"', '"changed"'))
         assert shop.states() == {"one": "run"}
