@@ -6,8 +6,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^/?#\s]+@")
 _SECRET = re.compile(r"secret|token|passw|passphrase|api_?key|access_?key|private_?key|credential|(^|_)pwd($|_)", re.I)
 
 
@@ -24,6 +26,7 @@ def recorded(names: Iterable[str]) -> dict[str, str | None]:
     return {name: _shown(name, os.environ.get(name)) for name in sorted(names)}
 
 
+@lru_cache  # slow on purpose, and asked for each task
 def _shown(name: str, value: str | None) -> str | None:
     if value is None or not is_secret(name):
         return value
@@ -41,7 +44,6 @@ def password_in(uri: str) -> str | None:
         return None
 
 
-def masked(uri: str) -> str:
-    """Return `uri` without the password that it may hold."""
-    password = password_in(uri)
-    return uri if password is None else uri.replace(f":{password}@", ":***@", 1)
+def masked(text: str) -> str:
+    """Return `text` with the passwords of URLs in it replaced by stars."""
+    return _PASSWORD.sub(r"\1:***@", text)

@@ -25,7 +25,7 @@ from caderno.plan.inert import OPAQUE, Scope, Uncertain
 from caderno.plan.names import Names, bound_in, names_of
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-_FORMAT = 1  # of what a scan gives; a new one makes what is cached worthless
+_FORMAT = 2  # of what a scan gives; a new one makes what is cached worthless
 
 
 @dataclass(frozen=True)

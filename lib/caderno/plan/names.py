@@ -16,8 +16,8 @@ Target = tuple[str, str | None]  # (module, name in it); (module, None) is the m
 
 _NAMESPACE = {"globals", "vars", "locals", "dir"}  # of these, all but the first only when called without argument
 _EXECUTES = {"exec", "eval", "__import__"}
-_TEXT = {"__doc__", "__code__", "getsource", "getsourcelines", "getdoc", "getcomments"}
-_PLACES = {"__file__", "__path__", "__spec__", "__loader__"}
+TEXT = {"__doc__", "__code__", "getsource", "getsourcelines", "getsourcefile", "findsource", "getdoc", "getcomments"}
+PLACES = {"__file__", "__path__", "__spec__", "__loader__"}
 
 
 @dataclass
@@ -79,9 +79,9 @@ class _Reader(ast.NodeVisitor):
         self._refer((node.id,))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        if node.attr in _TEXT:
+        if node.attr in TEXT:
             self.names.text = True
-        if node.attr in _PLACES:
+        if node.attr in PLACES:
             self.names.places = True
         chain = chain_of(node)
         if chain is None:
@@ -99,8 +99,8 @@ class _Reader(ast.NodeVisitor):
         self.names.refs.add(chain)
         self.names.dynamic |= root in _EXECUTES
         self.names.namespace |= root == "globals"
-        self.names.text |= root in _TEXT
-        self.names.places |= root in _PLACES
+        self.names.text |= root in TEXT
+        self.names.places |= root in PLACES
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str) and len(node.value) < 200:

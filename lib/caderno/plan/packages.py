@@ -14,7 +14,6 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from caderno.plan import digests
 from caderno.plan.cache import StatCache
@@ -89,5 +88,7 @@ def _found(distribution: importlib.metadata.Distribution) -> Found:
     with contextlib.suppress(ValueError, AttributeError):
         origin: Any = json.loads(distribution.read_text("direct_url.json") or "{}")
         if origin.get("dir_info", {}).get("editable"):
+            from urllib.request import url2pathname  # brings http.client and ssl along
+
             source = url2pathname(urlsplit(origin["url"]).path)
     return distribution.metadata["Name"], distribution.version, source

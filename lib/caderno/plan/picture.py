@@ -13,17 +13,14 @@ from pathlib import Path
 
 from caderno.plan import digests
 from caderno.plan.cache import StatCache
-from caderno.plan.modules import Module, Modules, Unit
-from caderno.plan.names import Chain, Names, Target
+from caderno.plan.modules import Module, Modules
+from caderno.plan.names import PLACES, TEXT, Chain, Names, Target
 
 # Modules through which anything can be imported or run; `importlib` has harmless parts too.
 _DYNAMIC = {"builtins", "importlib", "imp", "runpy", "pkgutil", "zipimport", "code", "codeop", "imputil"}
 _HARMLESS = {("importlib", "metadata"), ("importlib", "resources"), ("importlib", "reload")}
 _RESOURCES = {("importlib", "resources"), ("importlib_resources",), ("pkgutil", "get_data")}
-_TEXT = {"getsource", "getsourcelines", "getdoc", "getcomments", "getsourcefile", "findsource"}
-_NAMESPACE = {"__dict__"}
 _MODULE_FACTS = {"__name__", "__package__", "__version__", "__annotations__", "__builtins__"}
-_PLACES = {"__file__", "__path__", "__spec__", "__loader__"}
 
 
 class Picture:
@@ -43,7 +40,7 @@ class Picture:
         self._modules = modules
         self._cache = cache
         self._loaded: dict[str, Module] = {}
-        self._counted: dict[tuple[str, int], Unit] = {}
+        self._counted: dict[str, set[int]] = {}  # by module, the units that count
         self._used_imports: dict[str, list[Target]] = {}
         self._data: dict[str, Path] = {}
         self._followed: set[tuple[str, Chain]] = set()
@@ -75,16 +72,18 @@ class Picture:
         }
 
     def _labels(self, module: Module) -> set[str]:
-        return {module.units[index].label for name, index in self._counted if name == module.name}
+        return {module.units[index].label for index in self._counted.get(module.name, ())}
 
     @property
     def units(self) -> dict[str, str]:
         """What counts, with its digest."""
         found: dict[str, list[str]] = {}
-        for (owner, index), unit in self._counted.items():
-            if not unit.always and owner not in self.whole:
-                found.setdefault(f"{owner}:{unit.label}", []).append(f"{index:06}{unit.digest}")
-        units = {key: digests.of_json([item[6:] for item in sorted(several)]) for key, several in found.items()}
+        for owner in self._counted.keys() - self.whole.keys():
+            for index in sorted(self._counted[owner]):
+                unit = self._loaded[owner].units[index]
+                if not unit.always:
+                    found.setdefault(f"{owner}:{unit.label}", []).append(unit.digest)
+        units = {key: digests.of_json(several) for key, several in found.items()}
         for key, targets in self._used_imports.items():
             if key.partition(":")[0] not in self.whole:
                 units[key] = digests.of_json(sorted(targets, key=str))
@@ -140,12 +139,7 @@ class Picture:
             for local, targets in names.imports.items():
                 imports.setdefault(local, set()).update(targets)
         for cell, names in cells.items():
-            for name in sorted(names.loads):
-                self._later(cell, partial(self._load, name))
-            for base, name in sorted(names.requires):
-                self._later(cell, partial(self._require, base, name))
-            for star in sorted(names.stars):
-                self._later(cell, partial(self._take_package, star, "imported by star"))
+            self._imported(cell, names)
             for chain in sorted(names.refs):
                 for target in sorted(imports.get(chain[0], ()), key=str):
                     self._later(cell, partial(self._follow, target, chain[1:]))
@@ -180,19 +174,15 @@ class Picture:
                 self._later(name, partial(self._count, module, index))
 
     def _count(self, module: Module, index: int) -> None:
-        if (module.name, index) in self._counted:
+        counted = self._counted.setdefault(module.name, set())
+        if index in counted:
             return
+        counted.add(index)
         unit = module.units[index]
-        self._counted[module.name, index] = unit
         key = module.name if unit.always else f"{module.name}:{unit.label}"
         self._seen(key)
         names = unit.names
-        for name in sorted(names.loads):
-            self._later(key, partial(self._load, name))
-        for base, name in sorted(names.requires):
-            self._later(key, partial(self._require, base, name))
-        for star in sorted(names.stars):
-            self._later(key, partial(self._take_package, star, "imported by star"))
+        self._imported(key, names)
         for chain in sorted(names.refs):
             local = () if unit.always and not unit.digest else names.imports.get(chain[0], ())
             for target in sorted(local, key=str):
@@ -208,6 +198,15 @@ class Picture:
             self._later(key, partial(self._take_data, module.package))
         if names.strings:
             self._later(key, partial(self._strings, names))
+
+    def _imported(self, key: str, names: Names) -> None:
+        """Take in what the import statements of a cell or a unit do, whatever becomes of the names."""
+        for name in sorted(names.loads):
+            self._later(key, partial(self._load, name))
+        for base, name in sorted(names.requires):
+            self._later(key, partial(self._require, base, name))
+        for star in sorted(names.stars):
+            self._later(key, partial(self._take_package, star, "imported by star"))
 
     def _dynamic(self, module: Module, key: str) -> None:
         top = module.package.partition(".")[0]
@@ -262,10 +261,10 @@ class Picture:
 
     def _fact(self, name: str, attribute: str) -> None:
         module = self._modules.get(name)
-        if attribute in _PLACES:
+        if attribute in PLACES:
             self._take_data(module.package if module else name)
         elif attribute not in _MODULE_FACTS and attribute != "__doc__":
-            why = "taken as data (__dict__)" if attribute in _NAMESPACE else f"has no {attribute} that can be seen"
+            why = "taken as data (__dict__)" if attribute == "__dict__" else f"has no {attribute} that can be seen"
             self._take_package(name, why)
 
     def _external(self, chain: Chain, by: Module | None) -> None:
@@ -279,7 +278,7 @@ class Picture:
                 self._take_everything()
             else:
                 self._dynamic(by, self._here)
-        elif top == "inspect" and chain[-1] in _TEXT:
+        elif top == "inspect" and chain[-1] in TEXT:
             self._by_text = True
 
     def _require(self, base: str, name: str) -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from caderno.plan.environment import masked
 from caderno.report import text
 from caderno.report.safe import trusted
 
@@ -44,8 +45,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("count", "duration", "file_name", "masked", "moment", "page_name", "short", "size", "value"):
+    for name in ("count", "duration", "file_name", "moment", "page_name", "short", "size", "value"):
         environment.filters[name] = getattr(text, name)
+    environment.filters["masked"] = masked
     environment.filters["web"] = _web_address
     environment.globals.update(
         css=trusted(_asset("style.css")), script=trusted(_asset("script.js")), policy=policy(), signs=SIGNS
@@ -55,7 +57,7 @@ def _environment() -> Environment:
 
 def _web_address(url: str | None) -> str:
     """Return an address that may stand in a link, or nothing: no other scheme, no password."""
-    return text.masked(url) if url and url.startswith(("http://", "https://")) else ""
+    return masked(url) if url and url.startswith(("http://", "https://")) else ""
 
 
 @cache

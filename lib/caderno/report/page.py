@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from caderno.errors import InvalidPipeline
+from caderno.plan.environment import masked
 from caderno.plan.records import TaskRecord
 from caderno.report import text
 from caderno.report.frame import render
@@ -55,7 +56,7 @@ def command(record: TaskRecord) -> str:
         words += ["--profile", record.profile]
     for parameter in record.overridden:
         if parameter in record.params and parameter not in matrix:
-            words += ["-p", f"{name}.{parameter}={text.masked(_spelled(record.params[parameter]))}"]
+            words += ["-p", f"{name}.{parameter}={masked(_spelled(record.params[parameter]))}"]
     return shlex.join(words)
 
 

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 from pydantic import JsonValue
 
+from caderno.plan.environment import masked
+
 # What a file name may hold on every system that a zipped report may be opened on.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+|^[.-]+")
 _LONGEST_NAME = 120
-_URL_SECRET = re.compile(r"(://[^:/@\s]*):[^/?#\s]+@")
 
 
 def file_name(text: str) -> str:
@@ -96,11 +97,6 @@ def number(value: float) -> str:
 def count(n: int, noun: str) -> str:
     """Return a number with its noun: `1 task`, `12 tasks`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def masked(text: str) -> str:
-    """Return `text` with the passwords of URLs in it replaced by stars."""
-    return _URL_SECRET.sub(r"\1:***@", text)
 
 
 def value(parameter: JsonValue) -> str:

@@ -127,7 +127,8 @@ class Pipeline:
 
     def one(self, target: str) -> Task:
         """Return the one task that `target` names; raise where it is none or several."""
-        found = [task for task in self.tasks if task in self.named([target])]
+        wanted = self.named([target])
+        found = [task for task in self.tasks if task in wanted]
         if len(found) > 1:
             raise InvalidPipeline([Problem(target, f"is {len(found)} tasks", f"name one of them, such as {found[0]}")])
         return self.tasks[found[0]]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caderno.report.text import count, duration, file_name, masked, moment, number, numbers, page_name, size, value
+from caderno.plan.environment import masked
+from caderno.report.text import count, duration, file_name, moment, number, numbers, page_name, size, value
 
 
 @pytest.mark.parametrize(
