@@ -256,7 +256,7 @@ def show(
     from caderno.run import listing
 
     planner = _planner(pipeline, profile, parameters)
-    one = planner.pipeline.one(task)
+    one = planner.one(task)
     if params:
         listing.show_params(one)
         return
@@ -294,7 +294,7 @@ def open_(task: str | None, pipeline: str | None) -> None:
         page = project.reports / "index.html"
     else:
         planner = _planner(pipeline, None, ())
-        page = planner.newest(planner.pipeline.one(task))[1] / "report.html"
+        page = planner.newest(planner.one(task))[1] / "report.html"
     if not page.exists():
         raise CadernoError(f"there is no {project.relative(page)} yet", "run: caderno run")
     click.echo(project.relative(page))

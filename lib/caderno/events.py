@@ -49,6 +49,15 @@ class TaskStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TasksUnfolded(Event):
+    """The result of `task` gave the values of matrices: `tasks` run `instead_of` those that stood for them."""
+
+    task: str
+    tasks: tuple[str, ...]
+    instead_of: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CellFinished(Event):
     """`cell` counts the code cells executed so far, from 1; `seconds` is this cell's time."""
 
@@ -124,6 +133,7 @@ EVENTS: tuple[type[Event], ...] = (
     CellFinished,
     TaskFinished,
     TaskFailed,
+    TasksUnfolded,
     TaskSkipped,
     RunWarned,
     RunFinished,

@@ -192,12 +192,12 @@ class Workshop:
     def record(self, task: str) -> TaskRecord:
         """Return the newest record of a task, of a success or a failure."""
         planner = self.planner()
-        return planner.newest(planner.pipeline.one(task))[0]
+        return planner.newest(planner.one(task))[0]
 
     def result(self, task: str) -> Path:
         """Return the directory of the newest record of a task."""
         planner = self.planner()
-        return planner.newest(planner.pipeline.one(task))[1]
+        return planner.newest(planner.one(task))[1]
 
     def last_run(self) -> RunRecord:
         found = self.store.last_run()

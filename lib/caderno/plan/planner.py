@@ -18,9 +18,10 @@ from caderno.plan.index import ShortRecord
 from caderno.plan.observed import Observed
 from caderno.plan.records import Code, Input, TaskRecord
 from caderno.plan.store import Store
+from caderno.plan.values import read_values
 from caderno.plan.why import Reason, differences, in_words
 from caderno.project import Project
-from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, Pipeline, Task
+from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, OpenAxis, Pipeline, Task
 
 PlanState = Literal["cached", "run", "wait"]
 FORCED = "forced"
@@ -60,10 +61,12 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of `tasks` of a pipeline would do, each after its upstream."""
+    """What a run of `tasks`, those that `targets` name, would do, each after its upstream."""
 
     pipeline: Pipeline
     tasks: tuple[Planned, ...]
+    targets: tuple[str, ...] = ()
+    force: bool = False
 
     @property
     def to_run(self) -> int:
@@ -92,10 +95,23 @@ class Planner:
         With `detail`, the reasons show how cells changed, which takes reading notebooks.
         Raises MissingInput, naming every file that is not there.
         """
+        while True:
+            planned, records = self._plan_all(targets, force, detail)
+            known = [axis for axis, source in self.pipeline.open.items() if source.task in records]
+            if not known:
+                break
+            for axis in known:
+                self.close(axis, records, targets)
+        self.save()
+        return Plan(self.pipeline, tuple(planned), tuple(targets), force)
+
+    def _plan_all(
+        self, targets: Sequence[str], force: bool, detail: bool
+    ) -> tuple[list[Planned], dict[str, ShortRecord]]:
+        """Plan the tasks, as far as the values of their matrices are known, and return those with a result too."""
         selected = self.pipeline.select(targets)
         self._check_files(selected)
-        named = self.pipeline.named(targets) if targets else {task.id for task in selected}
-        forced = named if force else set()
+        forced = self.forced(targets) if force else set()
         records: dict[str, ShortRecord] = {}
         planned = []
         for task in selected:
@@ -103,8 +119,25 @@ class Planner:
             if one.record:
                 records[task.id] = one.record
             planned.append(one)
-        self.save()
-        return Plan(self.pipeline, tuple(planned))
+        return planned, records
+
+    def forced(self, targets: Sequence[str]) -> set[str]:
+        """Return the tasks that a forced run of `targets` runs anew: those named, else all."""
+        return self.pipeline.named(targets) if targets else set(self.pipeline.tasks)
+
+    def close(self, axis: OpenAxis, records: Mapping[str, ShortRecord], targets: Sequence[str] = ()) -> None:
+        """Unfold the pipeline by the values of an open axis, whose source has a result in `records`.
+
+        Raises CadernoError, and leaves the pipeline as it is, where the values don't do, or `targets` name none of
+        the tasks that they make.
+        """
+        source = self.pipeline.open[axis]
+        output = self._input(self.pipeline.tasks[source.task], source, records)
+        assert output
+        values = read_values(self.project.root / output.path, f"{output.source} ({output.path})")
+        pipeline = self.pipeline.closed({axis: values})
+        self._check_files(pipeline.select(targets))
+        self.pipeline = pipeline
 
     def failed(self) -> list[str]:
         """Return the tasks that failed, were killed or were skipped in the last run, of those that are still there."""
@@ -122,6 +155,12 @@ class Planner:
         self.cache.save()
         self.store.save_index()
 
+    def one(self, target: str) -> Task:
+        """Return the one task that `target` names, its matrix unfolded as far as values are known."""
+        if self.pipeline.open:
+            self.plan()
+        return self.pipeline.one(target)
+
     def newest(self, task: Task) -> tuple[TaskRecord, Path]:
         """Return the newest record of `task` and its directory, be it of a success or a failure."""
         found = [pair for pair in (self.store.latest(task.folder), self.store.failed(task.folder)) if pair]
@@ -130,12 +169,17 @@ class Planner:
         return max(found, key=lambda pair: pair[0].started)
 
     def _plan_task(self, task: Task, records: Mapping[str, ShortRecord], forced: bool, detail: bool) -> Planned:
-        waiting = [other for other in task.upstream if other not in records]
+        waiting = [other for other in task.upstream if other not in records or task.is_open]
         if waiting:
             more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
-            text = FORCED if forced else f"upstream {waiting[0]}{more} runs"
-            return Planned(task, "wait", (Reason("forced" if forced else "upstream", text, waiting[0]),))
+            return self.waiting(task, forced, f"upstream {waiting[0]}{more} runs", waiting[0])
         return self.look_up(task, records, forced, detail)
+
+    @staticmethod
+    def waiting(task: Task, forced: bool, why: str, upstream: str) -> Planned:
+        """Plan a task of which more is known only when `upstream` has run."""
+        reason = Reason("forced", FORCED, upstream) if forced else Reason("upstream", why, upstream)
+        return Planned(task, "wait", (reason,))
 
     def look_up(
         self, task: Task, records: Mapping[str, ShortRecord], forced: bool = False, detail: bool = False
@@ -245,6 +289,7 @@ class Planner:
         missing = {
             f"{task.where}: task {task.id} reads {source.path}, which is not there"
             for task in tasks
+            if not task.is_open
             for spec in task.inputs.values()
             for source in spec.sources
             if isinstance(source, FromFile) and not status_of(self.project.file(source.path))

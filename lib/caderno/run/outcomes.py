@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from caderno.errors import CadernoError, Stopped
-from caderno.events import Event, RunWarned, TaskCached, TaskFailed, TaskFinished, TaskSkipped, Watcher
+from caderno.events import Event, RunWarned, TaskCached, TaskFailed, TaskFinished, TaskSkipped, TasksUnfolded, Watcher
 from caderno.plan.index import ShortRecord
 from caderno.plan.planner import Planner
 from caderno.plan.records import RunTask, RunTaskState, TaskRecord
@@ -52,6 +52,11 @@ class Outcomes:
         """Settle a task that does not run."""
         self._leave(task, "skipped", why)
         self.emit(TaskSkipped(run=self.run, task=task.id, why=why))
+
+    def unfolded(self, source: Task, before: Collection[str], now: Collection[str]) -> None:
+        """Tell that a result of `source` gave values of matrices: the tasks to settle `before`, and those `now`."""
+        added, gone = (tuple(one for one in some if one not in other) for some, other in ((now, before), (before, now)))
+        self.emit(TasksUnfolded(run=self.run, task=source.id, tasks=added, instead_of=gone))
 
     def executed(self, task: Task, why: str, record: TaskRecord, place: Path) -> None:
         """Settle a task that ran, be it to its end or not."""

@@ -25,6 +25,7 @@ from caderno.events import (
     TaskFinished,
     TaskSkipped,
     TaskStarted,
+    TasksUnfolded,
 )
 from caderno.run.console import QuietConsole, clean
 
@@ -106,6 +107,11 @@ class Progress:
                 self._settle(event.task, "killed" if event.killed else "failed", event.seconds)
                 self._failures.append(event)
                 self._line(event, f"FAILED   {event.task}: {_first_line(event.error)}")
+            case TasksUnfolded():
+                for task in event.instead_of:
+                    del self._rows[task]
+                self._rows.update((task, _Row()) for task in event.tasks)
+                self._line(event, f"unfolded {len(event.tasks):,} tasks by the values of {event.task}")
             case TaskSkipped():
                 self._rows[event.task].state = "skipped"
                 self._rows[event.task].note = event.why

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from caderno.errors import CadernoError
 from caderno.events import now
 from caderno.plan.index import ShortRecord
 from caderno.plan.planner import FORCED, Plan, Planned, Planner, Resolved
@@ -49,11 +50,13 @@ class Scheduler:
         self._jobs = jobs
         self._fail_fast = fail_fast
         self._stop = stop
+        self._plan = Plan(planner.pipeline, ())
         self._waiting: dict[str, Planned] = {}
         self._running: dict[Future[Done], _Running] = {}
 
     def run(self, plan: Plan) -> None:
         """Run until every task of `plan` is settled."""
+        self._plan = plan
         self._waiting = {planned.task.id: planned for planned in plan.tasks}
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="task") as pool:
             while self._waiting or self._running:
@@ -81,9 +84,22 @@ class Scheduler:
             elif planned.record:
                 del self._waiting[task_id]
                 self._outcomes.cached(planned.task, planned.record)
-            elif len(self._running) < self._jobs:
+            elif planned.task.is_open:  # its values were not to be had
+                del self._waiting[task_id]
+                self._outcomes.skipped(planned.task, "the values of its matrix are not known")
+            elif self._has_room(planned.task):
                 del self._waiting[task_id]
                 self._start(planned, pool)
+
+    def _has_room(self, task: Task) -> bool:
+        """Whether what `task` takes is free; one that takes more cpus than there are jobs runs alone."""
+        running = [one.task for one in self._running.values()]
+        free = self._jobs - sum(min(other.cpus, self._jobs) for other in running)
+        return min(task.cpus, self._jobs) <= free and all(
+            amount + sum(other.resources.get(resource, 0) for other in running)
+            <= self._plan.pipeline.resources[resource]
+            for resource, amount in task.resources.items()
+        )
 
     def _start(self, planned: Planned, pool: ThreadPoolExecutor) -> None:
         """Hand a task to a worker, unless its inputs turn out the same as before and so its result is there."""
@@ -92,6 +108,7 @@ class Scheduler:
             now_known = self._planner.look_up(task, self._outcomes.records, forced=why == FORCED)
             if now_known.record:
                 self._outcomes.cached(task, now_known.record)
+                self._grow(task)
                 return
             resolved, why = now_known.resolved, now_known.why
         assert resolved
@@ -108,6 +125,29 @@ class Scheduler:
             self._outcomes.executed(one.task, one.why, record, place)
         else:
             self._outcomes.cached(one.task, ShortRecord.of(record))
+        self._grow(one.task)
+
+    def _grow(self, source: Task) -> None:
+        """Unfold the matrices whose values come from `source`, which is settled."""
+        opened = [axis for axis, other in self._planner.pipeline.open.items() if other.task == source.id]
+        if not opened or source.id not in self._outcomes.records:
+            return
+        for axis in opened:
+            try:
+                self._planner.close(axis, self._outcomes.records, self._plan.targets)
+            except CadernoError as error:
+                for task_id in [one for one, planned in self._waiting.items() if planned.task.name == axis[0]]:
+                    self._outcomes.lost(self._waiting.pop(task_id).task, error, now())
+        before, self._waiting = self._waiting, {}
+        known = {*self._outcomes.left, *(one.task.id for one in self._running.values())}
+        forced = self._planner.forced(self._plan.targets) if self._plan.force else set()
+        for task in self._planner.pipeline.select(self._plan.targets):
+            if task.id in before:
+                self._waiting[task.id] = replace(before[task.id], task=task)  # its upstream may be unfolded
+            elif task.id not in known:
+                why = f"value of {source.id}"
+                self._waiting[task.id] = self._planner.waiting(task, task.id in forced, why, source.id)
+        self._outcomes.unfolded(source, before, self._waiting)
 
     def _halt(self) -> None:
         self._skip_waiting("the run was stopped")

@@ -208,7 +208,7 @@ class _Session:
             host=self._host,
             git=self._git,
             tracking=parent,
-            tasks=[self._outcomes.left[planned.task.id] for planned in self._plan.tasks],
+            tasks=[self._outcomes.left[task.id] for task in self._planner.pipeline.select(self._plan.targets)],
         )
 
     def _close_parent(self, context: RunContext, parent: TrackingRun, record: RunRecord) -> None:

@@ -36,7 +36,7 @@ class RunContext:
     git: Git | None
     user: str
     host: str
-    threads: int  # native threads a task may use
+    threads: int  # native threads that a task may use for each of its cpus
 
 
 def run_task(
@@ -85,7 +85,7 @@ def _attempt(
     tracked = context.tracking.start(task.id, tags, context.parent)
     context.journal.opened(tracked.run_id, place)
     started, began = now(), time.monotonic()
-    environment = _environment(context, tracked)
+    environment = _environment(context, task, tracked)
     mask = Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items])
     execution = executing.execute(
         task.notebook.raw,
@@ -167,10 +167,10 @@ def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -
     return injected
 
 
-def _environment(context: RunContext, tracked: TrackingRun) -> Mapping[str, str]:
+def _environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
     lib = str(context.planner.project.lib)
     inherited = os.environ.get("PYTHONPATH")
-    threads = str(context.threads)
+    threads = str(context.threads * task.cpus)
     defaults = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return (
         defaults

@@ -1,5 +1,6 @@
 """YAML and notebooks → pipelines of tasks with typed parameters."""
 
+from caderno.spec.loading import choose, load
 from caderno.spec.notebook import UNSET, CodeCell, Notebook, Parameter
 from caderno.spec.pipeline import (
     FromFile,
@@ -7,10 +8,9 @@ from caderno.spec.pipeline import (
     FromTask,
     FromUrl,
     InputSpec,
+    OpenAxis,
     Pipeline,
     Task,
-    choose,
-    load,
 )
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "FromUrl",
     "InputSpec",
     "Notebook",
+    "OpenAxis",
     "Parameter",
     "Pipeline",
     "Task",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from caderno.errors import InvalidPipeline, Problem
 from caderno.project import Project
 from caderno.spec import notebook as notebooks
-from caderno.spec.pipeline import load
+from caderno.spec.loading import load
 
 
 @dataclass(frozen=True)

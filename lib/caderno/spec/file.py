@@ -6,6 +6,7 @@ params/README.md is the reference of every key for people.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import (
@@ -13,8 +14,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
+    Tag,
     ValidationError,
     WithJsonSchema,
 )
@@ -60,11 +63,27 @@ Duration = Annotated[
     Field(gt=0),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION}]}),
 ]
-Axis = Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)]
+Amount = Annotated[int, Field(ge=1)]
+Values = Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class _Mapping(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class FromOutput(_Mapping):
+    """The values of an axis: those in an output of another task, once it is there."""
+
+    output: str = Field(
+        alias="from", description="TASK.OUTPUT: a JSON file with a list of values, or a text with one a line."
+    )
+
+
+_VALUES, _FROM = "[values]", "[from]"  # in no key of a file: they are taken out of the places of problems
+Axis = Annotated[
+    Annotated[Values, Tag(_VALUES)] | Annotated[FromOutput, Tag(_FROM)],
+    Discriminator(lambda value: _FROM if isinstance(value, dict | FromOutput) else _VALUES),
+]
 
 
 class MatrixFile(_Mapping):
@@ -79,8 +98,8 @@ class MatrixFile(_Mapping):
     __pydantic_extra__: dict[Name, Axis]
 
     @property
-    def axes(self) -> dict[str, list[Scalar]]:
-        """The values of each axis, in the file's order."""
+    def axes(self) -> dict[str, list[Scalar] | FromOutput]:
+        """The values of each axis, or where they come from, in the file's order."""
         return self.__pydantic_extra__
 
 
@@ -108,6 +127,10 @@ class TaskFile(_Mapping):
     timeout: Duration | None = Field(
         None, description="The longest that the task may take: 90s, 20m, 2h, or seconds; then it is interrupted."
     )
+    cpus: Amount = Field(1, description="The share of `--jobs` that the task takes; its native threads are as many.")
+    resources: dict[Name, Amount] = Field(
+        {}, description="What the task takes of the pipeline's resources while it runs, such as gpu: 1."
+    )
     env: list[Variable] = Field(
         [], description="Environment variables whose values count as parameters do; with the pipeline's."
     )
@@ -132,6 +155,9 @@ class PipelineFile(_Mapping):
         [], description="Environment variables whose values count, as parameters do, for every task."
     )
     strict: bool = Field(False, description="Whether reading a file that is no declared input fails a task.")
+    resources: dict[Name, Amount] = Field(
+        {}, description="How much of each resource a run has, such as gpu: 1; tasks name what they take."
+    )
     tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)] = Field(
         description="The tasks by name; edges come from their inputs."
     )
@@ -152,8 +178,19 @@ def _order(problem: Problem) -> tuple[str, int]:
     return (file, int(line)) if line.isdigit() else (problem.where, 0)
 
 
+def _known(parent: Key) -> Iterable[str]:
+    """Return the keys of the mapping that stands at `parent`."""
+    match len(parent):
+        case 0:
+            return PipelineFile.model_fields
+        case 2:
+            return TaskFile.model_fields
+        case _:
+            return ["from"]  # of an axis
+
+
 def _problem(document: Document, detail: Any) -> Problem:
-    key: Key = tuple(part for part in detail["loc"] if part != "[key]")
+    key: Key = tuple(part for part in detail["loc"] if part not in ("[key]", _VALUES, _FROM))
     while key and key not in document.lines and detail["type"] != "missing":
         key = key[:-1]  # pydantic names the member of a union too
     path = ".".join(map(str, key))
@@ -161,7 +198,7 @@ def _problem(document: Document, detail: Any) -> Problem:
     match detail["type"]:
         case "extra_forbidden":
             parent = key[:-1]
-            known = (TaskFile if len(parent) == 2 else PipelineFile).model_fields
+            known = _known(parent)
             inside = f" in {'.'.join(map(str, parent))}" if parent else ""
             return Problem(where, f"unknown key {key[-1]!r}{inside}", did_you_mean(str(key[-1]), known, "key"))
         case "missing":

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from caderno.errors import UnknownName
+from caderno.spec.matrix import UNKNOWN
 
 if TYPE_CHECKING:
     from caderno.spec.pipeline import Task
@@ -67,7 +68,10 @@ def _matching(tasks: Mapping[str, Task], body: str) -> set[str]:
             task.id
             for task in tasks.values()
             if fnmatchcase(task.name, instance[1])
-            and all(axis in task.axes and fnmatchcase(str(task.axes[axis]), value) for axis, value in wanted)
+            and all(
+                axis in task.axes and (task.axes[axis] is UNKNOWN or fnmatchcase(str(task.axes[axis]), value))
+                for axis, value in wanted
+            )
         }
     if not found:
         found = {task.id for task in tasks.values() if any(fnmatchcase(text, body) for text in _texts(task))}

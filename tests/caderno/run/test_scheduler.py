@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from workshop import NOTE, Workshop, record
 
-from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped
+from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped, TasksUnfolded
 from caderno.plan import digests
 from caderno.plan.planner import Resolved
 from caderno.plan.records import Failure, Output, TaskRecord
@@ -204,3 +204,129 @@ def test_two_kernels_run_at_the_same_time(shop: Workshop) -> None:
     shop.pipeline("meet: {notebook: meet.ipynb, matrix: {me: [x, y]}}")
     done = shop.caderno("run", "--jobs", "2")
     assert done.code == 0, done.out
+
+
+@pytest.fixture
+def folding(shop: Workshop) -> Bench:
+    """folds gives the values of train's axis; score takes one model each, join all of them."""
+    shop.notebook("folds.ipynb", "made: str = ''", "x = 1")
+    shop.notebook("train.ipynb", "fold: int = 0\nmade: str = ''", "x = 2")
+    shop.notebook("score.ipynb", "fold: int = 0\nsource: str = ''\nmade: str = ''", "x = 3")
+    shop.notebook("join.ipynb", "sources: list[str] = []\nmade: str = ''", "x = 4")
+    shop.pipeline("""
+        folds: {notebook: folds.ipynb, outputs: {made: folds.json}}
+        train: {notebook: train.ipynb, matrix: {fold: {from: folds.made}}, outputs: {made: made.txt}}
+        score:
+          notebook: score.ipynb
+          matrix: {fold: {from: folds.made}}
+          inputs: {source: train.made}
+          outputs: {made: made.txt}
+        join: {notebook: join.ipynb, inputs: {sources: score.made}, outputs: {made: made.txt}}
+    """)
+    return Bench(shop)
+
+
+def gives(values: str) -> Act:
+    return lambda task, control: values if task.id == "folds" else task.id
+
+
+def test_a_matrix_is_unfolded_when_the_output_with_its_values_is_there(folding: Bench) -> None:
+    assert set(folding.shop.states()) == {"folds", "train[fold=?]", "score[fold=?]", "join"}
+    many = [f"{name}[fold={fold}]" for name in ("train", "score") for fold in (1, 2, 3)]
+    assert folding.run(gives("[1, 2, 3]")) == dict.fromkeys(["folds", *many, "join"], "succeeded")
+    told = [event for event in folding.events if isinstance(event, TasksUnfolded)]
+    assert [(one.task, set(one.tasks), set(one.instead_of)) for one in told] == [
+        ("folds", set(many), {"train[fold=?]", "score[fold=?]"})
+    ]
+    assert folding.shop.record("score[fold=2]").inputs["source"][0].task == "train[fold=2]"
+    assert [one.task for one in folding.shop.record("join").inputs["sources"]] == [
+        f"score[fold={fold}]" for fold in (1, 2, 3)
+    ]
+
+
+def test_values_that_are_there_unfold_the_plan_and_new_ones_run_alone(folding: Bench) -> None:
+    folding.run(gives("[1, 2]"))
+    assert set(folding.run().values()) == {"cached"}
+    folding.shop.notebook("folds.ipynb", "made: str = ''", "x = 10")
+    states = folding.run(gives("[2, 3]"))
+    assert states == {
+        "folds": "succeeded",
+        "train[fold=2]": "cached",
+        "train[fold=3]": "succeeded",
+        "score[fold=2]": "cached",
+        "score[fold=3]": "succeeded",
+        "join": "succeeded",
+    }
+
+
+def test_force_runs_the_unfolded_tasks_too(folding: Bench) -> None:
+    folding.run(gives("[1, 2]"))
+    assert set(folding.run(gives("[1, 2]"), force=True).values()) == {"succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("nonsense", "Expecting value"),
+        ("[]", "at least 1 item"),
+        ("[1, 1]", "stands twice"),
+        ("[[1]]", "item 0"),
+        ('["a"]', "'fold'"),
+        ("[NaN]", "NaN is no value"),
+    ],
+)
+def test_values_that_do_not_do_fail_the_matrix_alone(folding: Bench, values: str, said: str) -> None:
+    states = folding.run(gives(values))
+    assert states == {"folds": "succeeded", "train[fold=?]": "failed", "score[fold=?]": "failed", "join": "skipped"}
+    failures = [event for event in folding.events if isinstance(event, TaskFailed)]
+    assert all(said in one.error and not one.traceback for one in failures)
+
+
+def test_a_task_takes_as_many_workers_as_it_has_cpus_and_too_many_run_alone(bench: Bench) -> None:
+    bench.shop.pipeline("""
+        big: {notebook: a.ipynb, cpus: 9}
+        b: {notebook: b.ipynb, cpus: 2}
+        c: {notebook: c.ipynb}
+        d: {notebook: d.ipynb}
+        e: {notebook: e.ipynb}
+    """)
+    cpus = {"big": 9, "b": 2}
+    taken: list[int] = []
+    now: list[int] = []
+
+    def act(task: Task, control: KernelControl) -> str:
+        now.append(min(cpus.get(task.id, 1), 3))
+        taken.append(sum(now))
+        time.sleep(0.05)
+        now.remove(min(cpus.get(task.id, 1), 3))
+        return "made"
+
+    assert set(bench.run(act, jobs=3).values()) == {"succeeded"}
+    assert max(taken) == 3
+    assert bench.most <= 3
+
+
+def test_no_more_of_a_resource_is_taken_than_there_is(bench: Bench) -> None:
+    bench.shop.pipeline(
+        """
+        a: {notebook: a.ipynb, resources: {gpu: 1}}
+        b: {notebook: b.ipynb, resources: {gpu: 1}}
+        c: {notebook: c.ipynb, resources: {gpu: 1}}
+        d: {notebook: d.ipynb}
+        """,
+        head="resources: {gpu: 1}\n",
+    )
+    on_gpu: list[str] = []
+    most: list[int] = []
+
+    def act(task: Task, control: KernelControl) -> str:
+        if task.id != "d":
+            on_gpu.append(task.id)
+            most.append(len(on_gpu))
+            time.sleep(0.05)
+            on_gpu.remove(task.id)
+        return "made"
+
+    assert set(bench.run(act, jobs=4).values()) == {"succeeded"}
+    assert most == [1, 1, 1]
+    assert bench.most == 2
