@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import time
@@ -30,7 +31,9 @@ from caderno.project import Project
 RECORD = "task.json"
 NOTEBOOK = "notebook.ipynb"
 PAGE = "report.html"
+LOG = "log.txt"
 LATEST = "latest"
+_PLACE = re.compile(r"[0-9a-f]{16}(\.part|\.old)?|failed\.old")
 _POLL = 0.1  # seconds between two tries to get a lock
 _SHORT = 16  # hex digits of the fingerprint in a directory's name; the record holds it whole
 
@@ -39,12 +42,18 @@ class Store:
     """Results and records of one pipeline. `cache` holds digests of outputs; without one they are read each time."""
 
     def __init__(self, project: Project, pipeline: str, cache: StatCache | None = None) -> None:
+        self.pipeline = pipeline
         self._project = project
         self._root = project.data / pipeline
         self._relative = project.relative(self._root)
         self._cache = cache
         self._index = Index(project.state / f"results-{pipeline}.json", anew=cache is None or cache.anew)
         self._runs = self._root / ".runs"
+
+    @property
+    def root(self) -> Path:
+        """The root of the project, to which paths in records are relative."""
+        return self._project.root
 
     def home(self, folder: str) -> Path:
         """Return the directory of a task, given its place ("train/model=forest")."""
@@ -92,13 +101,13 @@ class Store:
             record = read_record(pointed)
             if record:
                 return record, pointed
-        found = [(record, place) for place in self._results(home) if (record := read_record(place))]
+        found = [(record, place) for place in self.results(home) if (record := read_record(place))]
         return max(found, key=lambda pair: pair[0].started) if found else None
 
     def earlier(self, folder: str, most: int) -> list[tuple[TaskRecord, Path]]:
         """Return the newest results of a task, at most `most`, the newest first."""
         found = [
-            (status.st_mtime_ns, place) for place in self._results(self.home(folder)) if (status := status_of(place))
+            (status.st_mtime_ns, place) for place in self.results(self.home(folder)) if (status := status_of(place))
         ]
         places = [place for _, place in sorted(found, reverse=True)]
         return [(record, place) for place in places[:most] if (record := read_record(place))]
@@ -109,12 +118,54 @@ class Store:
         record = read_record(place)
         return (record, place) if record else None
 
+    def homes(self) -> Iterator[Path]:
+        """Yield the directories of all tasks that have, or had, results: also of those that are gone from the file."""
+        for folder, names, _ in os.walk(self._root):
+            names[:] = [name for name in names if not _is_left(name, folder == str(self._root))]
+            yield Path(folder)
+
     @staticmethod
-    def _results(home: Path) -> Iterator[Path]:
+    def results(home: Path) -> Iterator[Path]:
+        """Yield the directories of a task's results, in no order."""
         if home.is_dir():
             for child in home.iterdir():
                 if len(child.name) == _SHORT and child.is_dir() and not child.is_symlink():
                     yield child
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold off whoever wants to remove results, while inside."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a project that can only be read
+                fcntl.flock(stack.enter_context(self._users().open("a")), fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold off runs while inside. Raises StoreError where one is going on."""
+        with self._users().open("a") as file:
+            if not _locked(file):
+                raise StoreError("a run is going on, and may need what would be removed", "try again when it has ended")
+            yield
+
+    def _users(self) -> Path:
+        self._project.state.mkdir(parents=True, exist_ok=True)
+        return self._project.state / f"users-{self.pipeline}.lock"
+
+    def running(self, folder: str) -> Path | None:
+        """Return the directory in which a task is being computed, by this or another run; None where it is not."""
+        return self.running_at(self.home(folder))
+
+    def running_at(self, home: Path) -> Path | None:
+        """Return the same, given the directory of the task."""
+        for staged in home.glob("*.part"):
+            with contextlib.suppress(FileNotFoundError), self._lock_file(staged.stem).open("a") as file:
+                if not _locked(file):
+                    return staged
+        return None
+
+    def _lock_file(self, fingerprint: str) -> Path:
+        return self._project.state / "locks" / fingerprint[:_SHORT]
 
     @contextmanager
     def lock(self, fingerprint: str, given_up: Callable[[], bool]) -> Iterator[None]:
@@ -122,9 +173,9 @@ class Store:
 
         Raises Stopped where `given_up()` turns true while waiting.
         """
-        folder = self._project.state / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / fingerprint[:_SHORT]).open("a") as file:
+        path = self._lock_file(fingerprint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
             while not _locked(file):
                 if given_up():
                     raise Stopped("stopped while another run computes the same task")
@@ -193,6 +244,11 @@ class Store:
             if record := read_run(path):
                 return record
         return None
+
+
+def _is_left(name: str, top: bool) -> bool:
+    """Whether a directory of this name is what an attempt left, and not the home of a task."""
+    return bool(_PLACE.fullmatch(name)) or (name == "failed" and not top) or name.startswith((".", "debug-"))
 
 
 def _locked(file: IO[str]) -> bool:

@@ -27,7 +27,8 @@ from papermill.execute import execute_notebook, remove_error_markers
 from papermill.log import logger as papermill_logger
 
 from caderno.plan.records import Cell, Failure
-from caderno.run.kernels import TIMEOUT, KernelControl, TaskKernelManager
+from caderno.run.kernels import CONNECTION, TIMEOUT, KernelControl, TaskKernelManager
+from caderno.run.log import Log
 from caderno.run.masking import Mask
 from caderno.run.watching import Sight, Watch, sight
 
@@ -59,15 +60,18 @@ def execute(
     watch: Watch,
     mask: Mask,
     partial: Path,
+    log: Path,
     control: KernelControl,
     timeout: float | None = None,
     on_cell: Callable[[int, float], None],
+    on_failure: Callable[[Failure, Path], None] | None = None,
 ) -> Execution:
     """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
 
     `folder` is the kernel's working directory, `environment` its whole environment, `watch` what it looks for
     in itself; the notebook is saved to `partial`, secrets hidden by `mask`, as it grows. `timeout` in seconds is
-    enforced from outside. `on_cell(count, seconds)` is called after each code cell.
+    enforced from outside. What cells print goes to `log` as it comes. `on_cell(count, seconds)` is called after each
+    code cell, `on_failure(failure, connection file)` after one that failed, while its kernel is still there.
     """
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
@@ -77,19 +81,22 @@ def execute(
         watchdog.daemon = True
         watchdog.start()
     try:
-        execute_notebook(
-            nbformat.reads(raw, as_version=4),
-            None,
-            parameters=dict(parameters),
-            engine_name=_ENGINE,
-            progress_bar=False,
-            execution=execution,
-            save=lambda notebook: write_notebook(mask.notebook(notebook), partial),
-            on_cell=on_cell,
-            kernel_manager_class=TaskKernelManager.for_task(
-                control, {**environment, **watch.environment(sockets)}, folder, sockets
-            ),
-        )
+        with Log(log, mask) as written:
+            execute_notebook(
+                nbformat.reads(raw, as_version=4),
+                None,
+                parameters=dict(parameters),
+                engine_name=_ENGINE,
+                progress_bar=False,
+                execution=execution,
+                save=lambda notebook: write_notebook(mask.notebook(notebook), partial),
+                log=written,
+                on_cell=on_cell,
+                on_failure=(lambda failure: on_failure(failure, sockets / CONNECTION)) if on_failure else None,
+                kernel_manager_class=TaskKernelManager.for_task(
+                    control, {**environment, **watch.environment(sockets)}, folder, sockets
+                ),
+            )
         execution.failure = _unfinished(execution)
     except PapermillExecutionError as error:
         execution.notebook = remove_error_markers(execution.notebook)
@@ -122,6 +129,14 @@ def _failure(execution: Execution, kind: str, message: str, traceback: str = "")
     cells = execution.notebook.cells
     injected = sum(INJECTED in cell.metadata.get("tags", []) for cell in cells[:index])
     return Failure(**known, cell=index, number=index + 1 - injected, source=cells[index].source)
+
+
+def _of_outputs(execution: Execution, cell: Any) -> Failure:
+    """Return the failure that a cell's outputs tell of."""
+    error = next((output for output in cell.outputs if output.output_type == "error"), None)
+    if error is None:
+        return _failure(execution, "error", "the cell failed without saying why")
+    return _failure(execution, error.ename, error.evalue, "\n".join(error.traceback))
 
 
 def _plain(text: str) -> str:
@@ -158,7 +173,13 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
     """Papermill's bookkeeping of cells, made true: what did not run stays pending, what died is failed."""
 
     def __init__(
-        self, nb: Any, execution: Execution, save: Callable[[Any], None], on_cell: Callable[[int, float], None]
+        self,
+        nb: Any,
+        execution: Execution,
+        save: Callable[[Any], None],
+        log: Log,
+        on_cell: Callable[[int, float], None],
+        on_failure: Callable[[Failure], None] | None,
     ) -> None:
         super().__init__(nb, output_path=None, progress_bar=False)
         execution.notebook = nb
@@ -167,7 +188,10 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
                 cell.id = INJECTED  # papermill gives it a new one each time
         self._execution = execution
         self._save = save
+        self._log = log
         self._on_cell = on_cell
+        self._on_failure = on_failure
+        self._to_run = sum(map(_is_run, nb.cells))
         self._saved = time.monotonic()
         self._began = 0.0
 
@@ -179,18 +203,25 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
     def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
         if _is_run(cell):
             self._execution.running = cell_index
+            self._log.started(len(self._execution.cells) + 1, self._to_run)
         self._began = time.monotonic()
         super().cell_start(cell, cell_index, **kwargs)
 
     def cell_complete(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
         seconds = time.monotonic() - self._began
-        if sys.exc_info()[0] is not None:  # called from papermill's `finally`: the kernel died
+        died = sys.exc_info()[0] is not None  # called from papermill's `finally`
+        if died:
             self.cell_exception(cell, cell_index)
+        self._log.end_line()
+        if _is_run(cell):
+            self._log.shown(cell.outputs)
         failed = cell.metadata.papermill["status"] == self.FAILED
         if not failed and _is_run(cell) and cell_index is not None:
             self._execution.running = None
             self._execution.cells.append(Cell(index=cell_index, seconds=round(seconds, 4)))
             self._on_cell(len(self._execution.cells), seconds)
+        if failed and not died and self._on_failure:
+            self._on_failure(_of_outputs(self._execution, cell))
         super().cell_complete(cell, cell_index, **kwargs)
 
     def notebook_complete(self, **kwargs: Any) -> None:
@@ -211,12 +242,14 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         *,
         execution: Execution,
         save: Callable[[Any], None],
+        log: Log,
         on_cell: Callable[[int, float], None],
+        on_failure: Callable[[Failure], None] | None,
         kernel_manager_class: type[TaskKernelManager],
         start_timeout: int = 60,
         **kwargs: Any,
     ) -> Any:
-        manager = _Manager(nb, execution, save, on_cell)
+        manager = _Manager(nb, execution, save, log, on_cell, on_failure)
         manager.notebook_start()
         try:
             cls.execute_managed_notebook(
@@ -225,6 +258,8 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
                 start_timeout=start_timeout,
                 iopub_timeout=30,  # nbclient's own 4 s are too few for a busy machine: the cell would count as failed
                 kernel_manager_class=kernel_manager_class,
+                stdout_file=log,
+                stderr_file=log,
             )
         finally:
             manager.notebook_complete()

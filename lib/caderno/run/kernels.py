@@ -17,6 +17,7 @@ from jupyter_client.manager import AsyncKernelManager
 TIMEOUT = "timeout"
 KILLED = "killed"
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
+CONNECTION = "kernel.json"  # the connection file's name
 GRACE = 10.0  # seconds between the request to stop and the kill
 
 
@@ -57,6 +58,11 @@ class KernelControl:
                 self._killer.daemon = True
                 self._killer.start()
         self._signal(signal.SIGINT)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the kernel's process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def ending(self) -> str:
         """Return how the kernel's process ended: "killed by SIGSEGV", "ended with exit code 0"."""
@@ -114,7 +120,7 @@ class TaskKernelManager(AsyncKernelManager):
         super().__init__(**kwargs)
         if os.name == "posix":
             self.transport = "ipc"
-            self.connection_file = str(self.sockets / "kernel.json")
+            self.connection_file = str(self.sockets / CONNECTION)
             self.ip = str(self.sockets / "kernel-ipc")
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from rich.table import Table
 
 from caderno.errors import CadernoError
 from caderno.plan.environment import masked
+from caderno.plan.gc import Result
 from caderno.plan.planner import Plan, Planned, Planner
 from caderno.plan.records import RunRecord, TaskRecord
 from caderno.run.console import ListingConsole, clean
-from caderno.run.folds import Line, fold
+from caderno.run.folds import Line, base, fold
 from caderno.run.progress import counted, duration
 from caderno.spec import UNSET, Task
 
@@ -195,3 +196,33 @@ def papermill_command(planner: Planner, task: Task) -> str:
         *("--cwd", relative(task.notebook.path.parent), "--kernel", task.notebook.kernel, "-y", given),
     ]
     return f"cd {shlex.quote(str(planner.project.root))} && mkdir -p {shlex.quote(str(target))} && {shlex.join(words)}"
+
+
+def show_garbage(results: Sequence[Result], kept: int, leftovers: Sequence[Path], dry_run: bool) -> None:
+    """Print which results go, task by task, and what that frees."""
+    from caderno.report.text import size
+
+    console = ListingConsole()
+    by_task: dict[str, list[Result]] = {}
+    for result in results:
+        by_task.setdefault(base(result.record.task), []).append(result)
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for column in range(4):
+        table.add_column(justify="right" if column in (1, 2) else "left", no_wrap=True)
+    for name, members in by_task.items():
+        tasks = {member.record.task for member in members}
+        label = next(iter(tasks)) if len(tasks) == 1 else f"{name} ×{len(tasks):,}"
+        days = f"{members[0].record.started:%Y-%m-%d} to {members[-1].record.started:%Y-%m-%d}"
+        table.add_row(label, counted_as(len(members), "result"), size(sum(one.size for one in members)), days)
+    if by_task:
+        console.print(table)
+    if leftovers:
+        console.print(f"and what attempts that were killed left: {counted_as(len(leftovers), 'folder')}")
+    verb = "would remove" if dry_run else "removes"
+    total = size(sum(result.size for result in results))
+    console.print(f"{verb} {counted_as(len(results), 'result')}, {total}; keeps {kept:,}")
+
+
+def counted_as(number: int, noun: str) -> str:
+    """Return 1 result, 2 results."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

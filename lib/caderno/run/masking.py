@@ -36,7 +36,7 @@ class Mask:
                 found[f":{password}@"] = f":{MASKED}@"
                 if len(password) >= _SHORTEST:
                     found |= dict.fromkeys((password, unquote(password)), MASKED)
-        return cls(tuple(sorted(found.items(), key=lambda pair: (-len(pair[0]), pair[0]))))
+        return cls(tuple(sorted(found.items(), key=_longest_first)))
 
     def text(self, text: str) -> str:
         """Return `text` with each secret replaced."""
@@ -44,8 +44,17 @@ class Mask:
             text = text.replace(secret, instead)
         return text
 
+    def by_line(self) -> Mask:
+        """Return a mask for text that comes in lines: each line of a secret that has several is one."""
+        parts = {part: MASKED for secret, _ in self.secrets for part in secret.splitlines() if len(part) >= _SHORTEST}
+        return Mask(tuple(sorted({**parts, **dict(self.secrets)}.items(), key=_longest_first)))
+
     def notebook(self, notebook: Any) -> Any:
         """Return a notebook with each secret replaced, wherever it stands."""
         if not self.secrets:
             return notebook
         return nbformat.from_dict(json.loads(self.text(json.dumps(notebook, ensure_ascii=False))))
+
+
+def _longest_first(pair: tuple[str, str]) -> tuple[int, str]:
+    return -len(pair[0]), pair[0]

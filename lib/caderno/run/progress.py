@@ -27,6 +27,7 @@ from caderno.events import (
     TaskStarted,
     TasksUnfolded,
 )
+from caderno.plan.records import Failure
 from caderno.run.console import QuietConsole, clean
 
 _SIGNS = {
@@ -183,7 +184,15 @@ class Progress:
     def _finish(self, event: RunFinished) -> None:
         self._stop_live()
         for failure in self._failures:
-            self._show_failure(failure)
+            known = Failure(
+                kind="",
+                message=failure.error,
+                number=failure.cell,
+                source=failure.source,
+                traceback=failure.traceback,
+            )
+            page = self._path(failure.report) if failure.report else ""
+            show_failure(self._console, failure.task, failure.notebook, known, page)
         for warning in self._warnings:
             self._console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
         style = {"succeeded": "green", "failed": "red", "killed": "red"}[event.state]
@@ -199,20 +208,23 @@ class Progress:
     def _path(self, path: str) -> str:
         return os.path.relpath(self._root / path)
 
-    def _show_failure(self, event: TaskFailed) -> None:
-        place = f"{event.notebook}, cell {event.cell}" if event.cell is not None else event.notebook
-        self._console.print()
-        self._console.print(f"[bold red]✗ {escape(event.task)}[/] failed in {escape(place)}", soft_wrap=True)
-        for line in clean(event.source).splitlines()[:15]:
-            self._console.print(f"  [dim]│[/] {escape(line)}", soft_wrap=True)
-        trace = clean(event.traceback).strip().splitlines()[-_TRACE_LINES:]
-        for line in trace:
-            self._console.print(f"  {escape(line)}", soft_wrap=True)
-        if not trace or _first_line(event.error) not in trace[-1]:
-            self._console.print(f"  [red]{escape(clean(event.error))}[/]", soft_wrap=True)
-        if event.report:
-            self._console.print(f"  page: {escape(self._path(event.report))}", soft_wrap=True)
-        self._console.print()
+
+def show_failure(console: Console, task: str, notebook: str, failure: Failure, page: str = "") -> None:
+    """Print a failure: where, the cell's source, the end of the traceback, and `page`, which shows all of it."""
+    place = f"{notebook}, cell {failure.number}" if failure.number is not None else notebook
+    console.print()
+    console.print(f"[bold red]✗ {escape(task)}[/] failed in {escape(place)}", soft_wrap=True)
+    for line in clean(failure.source).splitlines()[:15]:
+        console.print(f"  [dim]│[/] {escape(line)}", soft_wrap=True)
+    trace = clean(failure.traceback).strip().splitlines()[-_TRACE_LINES:]
+    for line in trace:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    error = f"{failure.kind}: {failure.message}" if failure.kind else failure.message
+    if not trace or _first_line(error) not in trace[-1]:
+        console.print(f"  [red]{escape(clean(error))}[/]", soft_wrap=True)
+    if page:
+        console.print(f"  page: {escape(page)}", soft_wrap=True)
+    console.print()
 
 
 def _first_line(text: str) -> str:

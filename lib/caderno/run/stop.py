@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,7 +17,9 @@ class Stop:
     `signal` is the number of the first one, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        """Call `then` at each signal."""
+        self._then = then
         self.signal: int | None = None
         self.now = False
 
@@ -25,6 +27,7 @@ class Stop:
         """Note the signal `number`: this is the handler."""
         self.now = self.signal is not None
         self.signal = self.signal or number
+        self._then()
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -189,6 +189,21 @@ class Tracking:
         return {model.name: Model(model.model_uri, model.artifact_location) for model in found}
 
     @_guarded
+    def registered(self) -> set[str]:
+        """Return the ids of the runs that registered models came from."""
+        runs, token = set(), None
+        while True:
+            page = self.client.search_model_versions(max_results=1000, page_token=token)
+            for version in page:
+                run = version.run_id
+                if not run and version.model_id:
+                    run = self.client.get_logged_model(version.model_id).source_run_id
+                runs.add(str(run))
+            token = page.token
+            if not token:
+                return runs
+
+    @_guarded
     def fetch(self, model: Model, target: Path) -> None:
         """Put the model's files at `target`: as links where the artifact store is on this disk, else as copies."""
         from urllib.request import url2pathname  # brings http.client and ssl along

@@ -14,7 +14,7 @@ from caderno.events import now
 from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
-from caderno.plan.store import NOTEBOOK, PAGE, read_record
+from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
 from caderno.run import execute as executing
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
@@ -81,20 +81,21 @@ def _attempt(
     staged = store.stage(task.folder, resolved.fingerprint)
     for output in task.outputs.values():
         (staged / output).parent.mkdir(parents=True, exist_ok=True)
-    tags = _tags(context, task, resolved)
+    tags = tags_of(context, task, resolved)
     tracked = context.tracking.start(task.id, tags, context.parent)
     context.journal.opened(tracked.run_id, place)
     started, began = now(), time.monotonic()
-    environment = _environment(context, task, tracked)
+    environment = kernel_environment(context, task, tracked)
     mask = Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items])
     execution = executing.execute(
         task.notebook.raw,
         parameters(context.planner, task, resolved, staged),
         folder=task.notebook.path.parent,
         environment=environment,
-        watch=_watch(context, task, resolved, staged),
+        watch=watch_of(context, task, resolved, staged),
         mask=mask,
         partial=staged / NOTEBOOK,
+        log=staged / LOG,
         control=control,
         timeout=task.timeout,
         on_cell=on_cell,
@@ -167,7 +168,8 @@ def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -
     return injected
 
 
-def _environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
+def kernel_environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
+    """Return the whole environment of a task's kernel."""
     lib = str(context.planner.project.lib)
     inherited = os.environ.get("PYTHONPATH")
     threads = str(context.threads * task.cpus)
@@ -180,7 +182,8 @@ def _environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mappi
     )
 
 
-def _tags(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]:
+def tags_of(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]:
+    """Return the tags of a task's run in MLflow."""
     return source_tags(context.git, context.user) | {
         "caderno.run": context.run,
         "caderno.pipeline": context.planner.pipeline.name,
@@ -190,7 +193,8 @@ def _tags(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]
     }
 
 
-def _watch(context: RunContext, task: Task, resolved: Resolved, staged: Path) -> Watch:
+def watch_of(context: RunContext, task: Task, resolved: Resolved, staged: Path) -> Watch:
+    """Return what a task's kernel looks for in itself."""
     project = context.planner.project
     inputs = [
         project.root / item.path for items in resolved.inputs.values() for item in items if "://" not in item.path

@@ -397,7 +397,7 @@ class _Unfolder:
         if (
             path.startswith("/")
             or ".." in path.split("/")
-            or path in ("", "notebook.ipynb", "report.html", "task.json")
+            or path in ("", "notebook.ipynb", "report.html", "log.txt", "task.json")
         ):
             self._problem(key, f"output {parameter!r} can't be {path!r}", "give a file name, such as train.parquet")
         return path

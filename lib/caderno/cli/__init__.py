@@ -1,0 +1,31 @@
+"""The command line: one thin function a verb, each handing over to one of the library."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from caderno.cli import keeping, looking, running  # noqa: F401  # each adds its commands
+from caderno.cli.common import cli
+from caderno.errors import CadernoError
+
+__all__ = ["cli", "main"]
+
+
+def main() -> None:
+    """Run the command line; every problem that a user can mend ends here, without a traceback."""
+    try:
+        cli.main(prog_name="caderno", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.Abort:
+        raise SystemExit(130) from None
+    except CadernoError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None

@@ -1,0 +1,5 @@
+"""`python -m caderno.cli` is `caderno`."""
+
+from caderno.cli import main
+
+main()

@@ -1,0 +1,102 @@
+"""What commands share: the group, the options that name a pipeline and its tasks, and what they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from caderno.cli import completing
+from caderno.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from caderno.plan.planner import Planner
+
+
+class _Commands(click.Group):
+    """Names the nearest command when one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], self.list_commands(ctx), "command")
+            raise click.UsageError(f"there is no command {args[0]!r}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="caderno")
+def cli() -> None:
+    """From a folder of Jupyter notebooks to a delivered model.
+
+    Works from any folder of a project: one with pipelines in params/*.yaml, notebooks in notebooks/ and
+    shared code in lib/.
+    """
+
+
+pipeline_option = click.option(
+    "--pipeline", shell_complete=completing.pipelines, help="The pipeline; needed where params/ has several."
+)
+
+
+def pipeline_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which pipeline, with which parameters."""
+    for option in (
+        click.option(
+            *("-p", "parameters"),
+            multiple=True,
+            metavar="[TASK.]NAME=VALUE",
+            shell_complete=completing.parameters,
+            help="Set a parameter.",
+        ),
+        click.option(
+            "--profile", shell_complete=completing.profiles, help="Lay params/profiles/NAME.yaml over the pipeline."
+        ),
+        pipeline_option,
+    ):
+        function = option(function)
+    return function
+
+
+def selecting(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name tasks by what became of them."""
+    for option in (
+        click.option("--changed", is_flag=True, help="The tasks that have a result, but none for what they are now."),
+        click.option("--failed", is_flag=True, help="The tasks that failed, or were skipped, in the last run."),
+    ):
+        function = option(function)
+    return function
+
+
+def targets_of(planner: Planner, tasks: tuple[str, ...], failed: bool, changed: bool) -> tuple[str, ...]:
+    """Return the tasks named by words and by options; ends here where the options name none."""
+    found = (*tasks, *(planner.failed() if failed else ()), *(planner.changed() if changed else ()))
+    if (failed or changed) and not found:
+        click.echo("nothing failed in the last run" if failed else "nothing has changed")
+        raise SystemExit(0)
+    return tuple(dict.fromkeys(found))
+
+
+verify_option = click.option(
+    "--verify", is_flag=True, help="Read all files anew: finds damage that kept size and time."
+)
+
+
+def planner_of(pipeline: str | None, profile: str | None, parameters: tuple[str, ...], verify: bool = False) -> Planner:
+    """Return the planner of the pipeline that options name. Raises CadernoError."""
+    from caderno import spec
+    from caderno.plan.planner import Planner
+    from caderno.project import Project
+
+    project = Project.find(Path.cwd())
+    overrides = []
+    for text in parameters:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not [TASK.]NAME=VALUE", param_hint="-p")
+        overrides.append((name, value))
+    name = spec.choose(project, pipeline)
+    return Planner(project, spec.load(project, name, profile, overrides), verify)

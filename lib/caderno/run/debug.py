@@ -1,0 +1,115 @@
+"""A failed task once more, its kernel kept at the failing cell for a person to look around in."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from caderno.errors import CadernoError
+from caderno.events import now
+from caderno.plan.planner import Planner, Resolved
+from caderno.plan.records import Failure
+from caderno.plan.store import LOG, NOTEBOOK
+from caderno.run import execute as executing
+from caderno.run import provenance
+from caderno.run.journal import STATUS, Journal
+from caderno.run.kernels import KILLED, KernelControl
+from caderno.run.masking import Mask
+from caderno.run.stop import Stop
+from caderno.run.tracking import Tracking
+from caderno.run.worker import RunContext, kernel_environment, parameters, tags_of, watch_of
+from caderno.spec import Task
+
+_POLL = 0.2  # seconds between two looks whether the kernel is still there
+
+Show = Callable[[Failure, str], None]  # shows the failure, and the command that attaches a console to its kernel
+
+
+def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, float], None]) -> Failure | None:
+    """Execute `task` and return how it failed, or None.
+
+    Where a cell fails, `show` is called and the kernel stays until it ends itself or a signal comes. Nothing of it
+    becomes a result; its MLflow run has the tag `caderno.debug`. Raises CadernoError where upstream has no result.
+    """
+    resolved = _resolved(planner, task)
+    project, run = planner.project, f"debug-{now():%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
+    tracking = Tracking(project, planner.pipeline.name)
+    journal = Journal(project, run, tracking.uri)
+    git, user = provenance.git_state(project.root), provenance.user_name(project.root)
+    tracked = tracking.start(f"debug {task.id}", {"caderno.debug": "true"})
+    context = RunContext(
+        run=run,
+        planner=planner,
+        tracking=tracking,
+        journal=journal,
+        parent=tracked,
+        git=git,
+        user=user,
+        host=provenance.host_name(),
+        threads=1,
+    )
+    control = KernelControl()
+    stop = Stop(lambda: control.kill() if stop.now else control.stop(KILLED))
+
+    def hold(failure: Failure, connection: Path) -> None:
+        if control.reason is None:
+            show(failure, console_command(connection))
+        while control.reason is None and control.alive:
+            time.sleep(_POLL)
+
+    home = planner.store.home(task.folder)
+    home.mkdir(parents=True, exist_ok=True)
+    with stop.installed(), tempfile.TemporaryDirectory(prefix="debug-", dir=home) as folder:
+        staged = Path(folder)
+        journal.opened(tracked.run_id, staged)
+        for name, value in tags_of(context, task, resolved).items():
+            tracking.client.set_tag(tracked.run_id, name, value)
+        environment = kernel_environment(context, task, tracked)
+        execution = executing.execute(
+            task.notebook.raw,
+            parameters(planner, task, resolved, staged),
+            folder=task.notebook.path.parent,
+            environment=environment,
+            watch=watch_of(context, task, resolved, staged),
+            mask=Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items]),
+            partial=staged / NOTEBOOK,
+            log=staged / LOG,
+            control=control,
+            on_cell=on_cell,
+            on_failure=hold,
+        )
+        failed = execution.failure is not None
+        tracking.finish(tracked.run_id, STATUS["failed" if failed else "succeeded"])
+        journal.closed(tracked.run_id)
+        journal.end()
+    return execution.failure
+
+
+def _resolved(planner: Planner, task: Task) -> Resolved:
+    """Return what the task's fingerprint is made of; all of its upstream must be there."""
+    plan = planner.plan([task.id])
+    missing = [one.task.id for one in plan.tasks if one.task.id != task.id and one.state != "cached"]
+    if missing:
+        words = shlex.join(["caderno", "run", *missing[:3]])
+        raise CadernoError(f"{task.id} needs results that are not there: {', '.join(missing[:3])}", f"run: {words}")
+    resolved = plan.tasks[-1].resolved
+    assert resolved
+    return resolved
+
+
+def console_command(connection: Path) -> str:
+    """Return what to type to attach a console to a kernel."""
+    words = ["jupyter", "console"]
+    if not shutil.which("jupyter-console"):
+        words = [sys.executable, "-m", "jupyter_console"]
+    command = shlex.join([*words, "--existing", str(connection)])
+    if importlib.util.find_spec("jupyter_console") is None:
+        command += "    # needs: pip install jupyter-console"
+    return command
