@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import io
 import json
 import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +81,10 @@ class Notebook:
         return found
 
 
+_MAGIC = {"get_ipython", "globals", "locals", "vars", "exec", "eval"}  # by these a name may be bound unseen
+_EARLY_HINT = "papermill sets parameters right after the cell tagged `parameters`: move that cell up, or this one down"
+
+
 def read(path: Path, name: str) -> Notebook:
     """Read the notebook at `path`, called `name` in messages. Raises InvalidPipeline where it is not one."""
     try:
@@ -108,7 +114,81 @@ def read(path: Path, name: str) -> Notebook:
     if len(tagged) > 1:
         where = " and ".join(map(str, tagged))
         raise InvalidPipeline([Problem(name, f"cells {where} are both tagged `parameters`", "keep the tag on one")])
-    return Notebook(path, name, raw, kernelspec.get("name") or "python3", language, cells)
+    notebook = Notebook(path, name, raw, kernelspec.get("name") or "python3", language, cells)
+    early = [
+        Problem(f"{name}, cell {cell.index + 1}, line {line}", f"uses {parameter!r} before it is defined", _EARLY_HINT)
+        for cell, line, parameter in _used_early(notebook)
+    ]
+    if early:
+        raise InvalidPipeline(early)
+    return notebook
+
+
+def _used_early(notebook: Notebook) -> Iterator[tuple[CodeCell, int, str]]:
+    """Yield (cell, line, name) where a parameter is read above its cell and nothing there can have bound it."""
+    bound: set[str] = set(vars(builtins))
+    if notebook.parameters_cell is None:
+        return
+    for cell in notebook.cells:
+        if cell is notebook.parameters_cell or cell.tree is None:
+            return
+        loads = _Loads()
+        loads.visit(cell.tree)
+        bound |= loads.bound
+        if "*" in loads.bound or loads.names.keys() & _MAGIC:
+            return
+        for name, line in loads.names.items():
+            if name in notebook.parameters and name not in bound:
+                yield cell, line, name
+
+
+class _Loads(ast.NodeVisitor):
+    """The names that a cell reads when it runs, each with the line of its first use, and those that it may bind."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.bound: set[str] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.names.setdefault(node.id, node.lineno)
+        else:
+            self.bound.add(node.id)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.bound.add(node.asname or node.name.partition(".")[0])
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """Look at what is evaluated at the definition: the body may run when all is bound."""
+        self.bound.add(node.name)
+        for part in (*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)):
+            self.visit(part)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.bound.add(node.name)
+        self.generic_visit(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        """Leave out: it runs later, if at all."""
+
+    def visit_Try(self, node: ast.Try) -> None:
+        """Leave out what a handler may catch."""
+        for part in (*node.handlers, *node.orelse, *node.finalbody):
+            self.visit(part)
+        bound = _Loads()
+        for part in node.body:
+            bound.visit(part)
+        self.bound |= bound.bound
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.name:
+            self.bound.add(node.name)
+        self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> None:
+        self.bound.add(node.arg)
 
 
 def _shape_problem(content: Any) -> tuple[str, str] | None:

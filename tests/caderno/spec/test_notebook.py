@@ -129,3 +129,48 @@ def test_what_is_executed_is_what_was_read(shop: Workshop) -> None:
     notebook = read(path, "one.ipynb")
     path.write_text("{}")
     assert json.loads(notebook.raw)["cells"][0]["source"] == "x = 1"
+
+
+def above(shop: Workshop, *cells: str) -> Path:
+    """Return a notebook with cells above the one that declares seed and month."""
+    return shop.notebook("one.ipynb", None, *cells, code("seed: int = 1\nmonth: str = 'a'", "parameters"), "seed")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "x = 1\nprint(seed)",
+        "rows = [i * seed for i in range(3)]",
+        "class A:\n    size = seed",
+        "def f(n=seed): pass",
+        "@wraps(seed)\ndef f(): pass",
+        "try:\n    pass\nfinally:\n    print(seed)",
+    ],
+)
+def test_a_parameter_used_above_its_cell_is_told_with_its_place(shop: Workshop, cell: str) -> None:
+    said = problem(above(shop, "import os", cell))
+    assert "notebooks/one.ipynb, cell 2, line " in said
+    assert "uses 'seed' before it is defined" in said
+    assert "right after the cell tagged `parameters`" in said
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "def f():\n    return seed",
+        "f = lambda: seed",
+        "seed = 3\nprint(seed)",
+        "from settings import seed\nprint(seed)",
+        "from settings import *\nprint(seed)",
+        "%run settings.py\nprint(seed)",
+        "exec(text)\nprint(seed)",
+        "try:\n    seed\nexcept NameError:\n    pass",
+        "if 'seed' in globals():\n    print(seed)",
+        "for seed in range(3):\n    print(seed)",
+        "with open('x') as seed:\n    print(seed)",
+        "print(other.seed, 'seed')",
+        "this is no Python",
+    ],
+)
+def test_a_use_above_that_may_be_well_defined_is_left_alone(shop: Workshop, cell: str) -> None:
+    assert read(above(shop, cell), "one.ipynb").parameters.keys() == {"seed", "month"}
