@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from markupsafe import Markup
 from pydantic import ValidationError
 
 from caderno.plan.records import RunRecord, RunTask, TaskRecord
-from caderno.report.dag import HEIGHT, WIDTH, Node, draw, fold, layers, tally
+from caderno.report.dag import HEIGHT, SEVERITY, WIDTH, Node, draw, fold, layers, tally
 from caderno.report.disk import link, write
 from caderno.report.frame import render
 from caderno.report.safe import trusted
 from caderno.report.text import file_name, numbers, page_name
 
 _KEY_METRICS = 3
+_MANY = 20  # members of a matrix; more are folded
 # Comments do not pass `safe_html` and text is escaped: what stands between the two is the page's own summary.
 _SUMMARY = re.compile(r"<!-- summary -->(.*?)<!-- /summary -->", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One task of the run as the index shows it: `href` is empty where it has no page."""
+    """One task of the run as the index shows it: `page` is its page, `href` leads there; empty where it has none."""
 
     task: RunTask
     record: TaskRecord | None
-    href: str
-    summary: Markup
+    href: str = ""
+    page: Path | None = None
+
+    @cached_property
+    def summary(self) -> Markup:
+        """What the task's own page has as its summary."""
+        text = self.page.read_text(encoding="utf-8", errors="replace") if self.page else ""
+        found = _SUMMARY.search(text)
+        return trusted(found[1].strip() if found else "")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that went wrong, in one task or in several of a matrix."""
+
+    rows: tuple[Row, ...]
+    message: str
 
 
 @dataclass(frozen=True)
@@ -60,9 +77,10 @@ def index_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
         "index.html.j2",
         run=run,
         counts=tally(run.tasks),
-        failures=[row for row in rows.values() if row.task.state in ("failed", "killed")],
+        faults=_faults(rows.values()),
         conclusions=_conclusions(nodes, rows),
         nodes=nodes,
+        members={node.name: _worst_first(node.tasks) for node in nodes},
         drawing=draw(nodes) if len(nodes) > 1 else None,
         width=WIDTH,
         height=HEIGHT,
@@ -70,21 +88,20 @@ def index_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
         rows=rows,
         longest=max((task.seconds for task in run.tasks), default=0.0),
         key_metrics={name: _key_metrics(row.record) for name, row in rows.items()},
+        many=_MANY,
         tables=[table for node in _last_first(nodes) if (table := _table(node, rows))],
     )
 
 
 def _row(root: Path, reports: Path, pipeline: str, task: RunTask) -> Row:
     if task.folder is None:
-        return Row(task, None, "", Markup(""))
+        return Row(task, None)
     folder = root / task.folder
     page, target = folder / "report.html", reports / file_name(pipeline) / page_name(task.task)
     if not page.is_file():
-        return Row(task, _record(folder), "", Markup(""))
+        return Row(task, _record(folder))
     link(page, target)
-    found = _SUMMARY.search(page.read_text(encoding="utf-8", errors="replace"))
-    href = target.relative_to(reports).as_posix()
-    return Row(task, _record(folder), href, trusted(found[1].strip() if found else ""))
+    return Row(task, _record(folder), target.relative_to(reports).as_posix(), page)
 
 
 def _record(folder: Path) -> TaskRecord | None:
@@ -95,10 +112,31 @@ def _record(folder: Path) -> TaskRecord | None:
         return None
 
 
+def _faults(rows: Iterable[Row]) -> list[Fault]:
+    """Return what went wrong, members of a matrix that failed alike together, the rarest of each matrix first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.task.state in ("failed", "killed"):
+            failure = row.record.failure if row.record else None
+            message = f"{failure.kind}: {failure.message}" if failure else row.task.why
+            groups.setdefault((row.task.name, message), []).append(row)
+    order = list(dict.fromkeys(name for name, _ in groups))
+    ranked = sorted(groups.items(), key=lambda item: (order.index(item[0][0]), len(item[1])))
+    return [Fault(tuple(members), message) for (_, message), members in ranked]
+
+
+def _worst_first(tasks: Iterable[RunTask]) -> list[RunTask]:
+    return sorted(tasks, key=lambda task: SEVERITY.index(task.state))
+
+
 def _conclusions(nodes: Sequence[Node], rows: Mapping[str, Row]) -> list[Row]:
-    """Return the tasks that nothing else uses, the end of the longest way through the pipeline first."""
+    """Return the tasks that nothing else uses, the end of the longest way through the pipeline first.
+
+    A sweep is no conclusion: its members stand side by side in their tables.
+    """
     used = {up for node in nodes for up in node.upstream}
-    return [rows[task.task] for node in _last_first(nodes) if node.name not in used for task in node.tasks]
+    ends = [node for node in _last_first(nodes) if node.name not in used and len(node.tasks) <= _MANY]
+    return [rows[task.task] for node in ends for task in node.tasks]
 
 
 def _last_first(nodes: Sequence[Node]) -> list[Node]:

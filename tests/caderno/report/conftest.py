@@ -255,7 +255,7 @@ def failed_record(task: str = "weather[month=2013-03]", **changes: Any) -> TaskR
         source="weather.pivot()",
         traceback=TRACEBACK,
     )
-    return record(task, state="failed", failure=failure, metrics={}, outputs={}, **changes)
+    return record(task, **{"state": "failed", "failure": failure, "metrics": {}, "outputs": {}} | changes)
 
 
 @dataclass

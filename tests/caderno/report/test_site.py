@@ -9,8 +9,9 @@ from urllib.parse import unquote
 
 import pytest
 from bs4 import BeautifulSoup
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_markdown_cell, new_notebook
 
+from caderno.plan.records import Failure
 from caderno.report import write_site
 
 if TYPE_CHECKING:
@@ -235,3 +236,53 @@ def test_the_index_is_returned(site: Site) -> None:
     site.add("a")
     reports = site.root / "reports"
     assert write_site(site.root, reports, site.run()) == reports / "index.html"
+
+
+@pytest.fixture
+def sweep(site: Site) -> Site:
+    """60 members of a matrix: 8 failed alike, one in its own way, the last was skipped; each with a little page."""
+    site.add("dataset", metrics={})
+    failures = dict.fromkeys(range(30, 38), "overflow") | {7: "not converged"}
+    for i in range(60):
+        state = "failed" if i in failures else "skipped" if i == 59 else "succeeded"
+        more = {"notebook": new_notebook(cells=[new_markdown_cell("# Train")])}
+        if i in failures:
+            more["failure"] = Failure(kind="ValueError", message=failures[i])
+        site.add(f"train[i={i}]", state, ["dataset"], **more)
+    return site
+
+
+def test_failures_that_are_alike_are_one_and_the_rarest_stands_first(sweep: Site) -> None:
+    index = sweep.write()
+    banners = index.select("#failures .banner")
+    assert [banner.h3.get_text(" ", strip=True) for banner in banners] == [
+        "✕ train[i=7]",
+        "✕ train[i=30] and 7 more tasks",
+    ]
+    assert [banner.pre.get_text() for banner in banners] == ["ValueError: not converged", "ValueError: overflow"]
+    assert [a.get_text() for a in banners[1].select("details a")] == [f"train[i={i}]" for i in range(31, 38)]
+
+
+def test_a_sweep_is_folded_with_what_failed_on_top(sweep: Site) -> None:
+    index = sweep.write()
+    shown = [row.th.get_text(strip=True) for row in index.select("#tasks-train tr:not(.matrix)") if row.th]
+    assert shown[:11] == ["train[i=7]", *(f"train[i={i}]" for i in range(30, 38)), "train[i=59]", "train[i=0]"]
+    assert len(shown) == 20
+    more = index.select_one("#tasks-train a[href='#more-train']")
+    assert more.get_text() == "and 40 more tasks"
+    rest = [row.th.get_text(strip=True) for row in index.select("details #more-train tbody tr")]
+    assert len(rest) == 40
+    assert not set(rest) & set(shown)
+    assert not index.select("#conclusion")
+
+
+def test_many_kinds_of_failure_do_not_bury_the_rest(site: Site) -> None:
+    for i in range(15):
+        site.add(
+            f"train[i={i}]", "failed", notebook=new_notebook(), failure=Failure(kind="ValueError", message=f"at {i}")
+        )
+    index = site.write()
+    assert len(index.select("#failures > .banner")) == 10
+    folded = index.select_one("#failures > details")
+    assert folded.summary.get_text() == "5 more errors"
+    assert len(folded.select(".banner")) == 5
