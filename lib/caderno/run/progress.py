@@ -29,6 +29,7 @@ from caderno.events import (
 )
 from caderno.plan.records import Failure
 from caderno.run.console import QuietConsole, clean
+from caderno.run.folds import FEW, alike, base, examples
 
 _SIGNS = {
     "waiting": ("·", "dim"),
@@ -40,6 +41,10 @@ _SIGNS = {
     "skipped": ("−", "yellow"),
 }
 _TRACE_LINES = 12
+_LAST_FAILED = 5  # of a matrix's failures, so many stand in the live table
+_KINDS = 8  # so many kinds of failure are printed at the end
+_MANY = 20  # tasks of a matrix; of more, a log tells how far they are, each
+_EVERY = 5.0  # seconds
 _OTHER_COLUMNS = 37  # characters that sign, cell, time and usual time take with their gaps
 
 
@@ -65,6 +70,21 @@ class _Row:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A line of the live table: a task with its row, or a whole matrix in words; `stands_for` counts tasks."""
+
+    label: str
+    row: _Row | None
+    text: str = ""
+    stands_for: int = 1
+
+    @property
+    def state(self) -> str:
+        """The task's state, "" of a matrix."""
+        return self.row.state if self.row else ""
+
+
 class Progress:
     """Watches the events of one run and shows them. Use as a context manager around the run.
 
@@ -81,6 +101,9 @@ class Progress:
         self._failures: list[TaskFailed] = []
         self._warnings: list[str] = []
         self._pipeline = ""
+        self._members: dict[str, list[str]] = {}
+        self._settled: Counter[str] = Counter()
+        self._told: dict[str, float] = {}
         self._began = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -95,15 +118,15 @@ class Progress:
             case RunStarted():
                 self._start(event)
             case TaskCached():
-                self._rows[event.task].state = "cached"
+                self._settle(event.task, "cached", 0.0)
             case TaskStarted():
                 self._rows[event.task] = _Row("running", 0, event.cells, time.monotonic(), note=event.why)
-                self._line(event, f"started  {event.task} ({event.why})")
+                self._line(event, f"started  {event.task} ({event.why})", event.task)
             case CellFinished():
                 self._rows[event.task].cell = event.cell
             case TaskFinished():
                 self._settle(event.task, "succeeded", event.seconds)
-                self._line(event, f"finished {event.task} in {duration(event.seconds)}")
+                self._line(event, f"finished {event.task} in {duration(event.seconds)}", event.task)
             case TaskFailed():
                 self._settle(event.task, "killed" if event.killed else "failed", event.seconds)
                 self._failures.append(event)
@@ -112,11 +135,12 @@ class Progress:
                 for task in event.instead_of:
                     del self._rows[task]
                 self._rows.update((task, _Row()) for task in event.tasks)
+                self._group()
                 self._line(event, f"unfolded {len(event.tasks):,} tasks by the values of {event.task}")
             case TaskSkipped():
-                self._rows[event.task].state = "skipped"
+                self._settle(event.task, "skipped", 0.0)
                 self._rows[event.task].note = event.why
-                self._line(event, f"skipped  {event.task}: {event.why}")
+                self._line(event, f"skipped  {event.task}: {event.why}", event.task)
             case RunWarned():
                 self._warnings.append(event.message)
             case RunFinished():
@@ -126,19 +150,36 @@ class Progress:
         self._pipeline = event.pipeline
         self._expected = event.expected
         self._rows = {task: _Row() for task in event.tasks}
+        self._group()
         if event.to_run and self._console.is_terminal and not self._quiet:
             self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=5, transient=True)
             self._live.start()
         elif event.to_run:
             self._line(event, f"run {event.run} of {event.pipeline}: {event.to_run} of {len(event.tasks)} tasks to run")
 
+    def _group(self) -> None:
+        self._members = {}
+        for task in self._rows:
+            self._members.setdefault(base(task), []).append(task)
+
     def _settle(self, task: str, state: str, seconds: float) -> None:
         row = self._rows[task]
         row.state, row.seconds = state, seconds
+        self._settled[base(task)] += 1
 
-    def _line(self, event: Event, text: str) -> None:
-        if not self._live and not self._quiet:
-            self._console.print(f"{event.time.astimezone():%H:%M:%S} {clean(text)}", markup=False, soft_wrap=True)
+    def _line(self, event: Event, text: str, task: str = "") -> None:
+        """Print a line of the log; of a large matrix, how far it is, now and then, in the place of its tasks."""
+        if self._live or self._quiet:
+            return
+        name = base(task)
+        members = self._members.get(name, [])
+        if len(members) > _MANY:
+            if time.monotonic() - self._told.get(name, -_EVERY) < _EVERY and self._settled[name] < len(members):
+                return
+            self._told[name] = time.monotonic()
+            counts = Counter(self._rows[one].state for one in members)
+            text = f"{name} ×{len(members):,}: {counted(counts)}"
+        self._console.print(f"{event.time.astimezone():%H:%M:%S} {clean(text)}", markup=False, soft_wrap=True)
 
     def _table(self) -> RenderableType:
         counts = Counter(row.state for row in self._rows.values())
@@ -149,32 +190,58 @@ class Progress:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         for name, justify in (("", "left"), ("task", "left"), ("cell", "right"), ("time", "right"), ("usual", "right")):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
-        shown = self._shown()
-        rest = self._console.size.width - max(len(task) for task, _ in shown) - _OTHER_COLUMNS
+        lines = self._lines()
+        rest = self._console.size.width - max(len(line.label) for line in lines) - _OTHER_COLUMNS
         table.add_column("why", overflow="ellipsis", no_wrap=True, max_width=max(rest, 8), style="dim")
-        for task, row in shown:
-            sign, style = _SIGNS[row.state]
-            seconds = time.monotonic() - row.began if row.state == "running" else row.seconds
-            table.add_row(
-                Text(sign, style),
-                Text(task, style if row.state != "waiting" else "dim"),
-                f"{min(row.cell + (row.state == 'running'), row.cells)}/{row.cells}" if row.cells else "",
-                duration(seconds) if row.state not in ("waiting", "cached", "skipped") else row.state,
-                duration(self._expected[task]) if task in self._expected and row.state != "cached" else "",
-                Text(clean(row.note)),
-            )
-        hidden = len(self._rows) - table.row_count
-        tail = [Text(f"… and {hidden} more: {counted(counts)}", "dim")] if hidden else []
+        for line in lines:
+            table.add_row(*self._cells(line))
+        hidden = len(self._rows) - sum(line.stands_for for line in lines)
+        tail = [Text(f"… and {hidden:,} more", "dim")] if hidden else []
         return Group(head, table, *tail)
 
-    def _shown(self) -> list[tuple[str, _Row]]:
-        """Return all tasks if they fit on the screen, else those that run, failed or come next."""
+    def _cells(self, line: _Line) -> tuple[Text | str, ...]:
+        """Return a line's cells: sign, task, cell, time, usual time, why."""
+        row = line.row
+        if row is None:
+            return "", Text(line.label, "bold"), "", "", "", Text(line.text)
+        sign, style = _SIGNS[row.state]
+        seconds = time.monotonic() - row.began if row.state == "running" else row.seconds
+        return (
+            Text(sign, style),
+            Text(line.label, style if row.state != "waiting" else "dim"),
+            f"{min(row.cell + (row.state == 'running'), row.cells)}/{row.cells}" if row.cells else "",
+            duration(seconds) if row.state not in ("waiting", "cached", "skipped") else row.state,
+            duration(self._expected[line.label]) if line.label in self._expected and row.state != "cached" else "",
+            Text(clean(row.note)),
+        )
+
+    def _lines(self) -> list[_Line]:
+        """Return a line for each task if they fit on the screen; else a matrix is one, with what runs or failed.
+
+        Of what does not fit even so, those that run or failed are shown first, then those that come next.
+        """
         room = max(self._console.size.height - 5, 5)
-        rows = list(self._rows.items())
-        if len(rows) <= room:
-            return rows
-        order = {"failed": 0, "killed": 0, "running": 1, "waiting": 2, "skipped": 3, "succeeded": 4, "cached": 5}
-        return sorted(rows, key=lambda item: order[item[1].state])[:room]
+        alone = [_Line(task, row) for task, row in self._rows.items()]
+        if len(alone) <= room:
+            return alone
+        groups: dict[str, list[_Line]] = {}
+        for line in alone:
+            groups.setdefault(base(line.label), []).append(line)
+        lines: list[_Line] = []
+        for name, members in groups.items():
+            if len(members) <= FEW:
+                lines += members
+                continue
+            loud = [line for line in members if line.state in ("failed", "killed")][-_LAST_FAILED:]
+            loud += [line for line in members if line.state == "running"]
+            text = counted(Counter(line.state for line in members))
+            lines.append(_Line(f"{name} ×{len(members):,}", None, text, len(members) - len(loud)))
+            lines += loud
+        if len(lines) > room:
+            order = {"failed": 0, "killed": 0, "running": 0, "": 1, "waiting": 2, "skipped": 3, "succeeded": 4}
+            kept = set(map(id, sorted(lines, key=lambda line: order.get(line.state, 5))[:room]))
+            lines = [line for line in lines if id(line) in kept]
+        return lines
 
     def _stop_live(self) -> None:
         if self._live:
@@ -183,7 +250,8 @@ class Progress:
 
     def _finish(self, event: RunFinished) -> None:
         self._stop_live()
-        for failure in self._failures:
+        kinds = self._kinds()
+        for failure, others in kinds[:_KINDS]:
             known = Failure(
                 kind="",
                 message=failure.error,
@@ -193,8 +261,15 @@ class Progress:
             )
             page = self._path(failure.report) if failure.report else ""
             show_failure(self._console, failure.task, failure.notebook, known, page)
-        for warning in self._warnings:
-            self._console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+            if others:
+                text = f"  and {len(others):,} more like it: {examples(others)}\n"
+                self._console.print(text, markup=False, soft_wrap=True)
+        if len(kinds) > _KINDS:
+            self._console.print(f"and {len(kinds) - _KINDS:,} more kinds of failure: caderno status\n")
+        for warning, number in Counter(map(alike, self._warnings)).items():
+            more = f" ({number:,} times)" if number > 1 else ""
+            first = next(text for text in self._warnings if alike(text) == warning)
+            self._console.print(f"[yellow]warning:[/] {escape(first)}{more}", soft_wrap=True)
         style = {"succeeded": "green", "failed": "red", "killed": "red"}[event.state]
         counts = counted(event.counts)
         nothing = set(event.counts) == {"cached"}
@@ -204,6 +279,17 @@ class Progress:
         )
         if event.report:
             self._console.print(f"report: {escape(self._path(event.report))}", soft_wrap=True)
+
+    def _kinds(self) -> list[tuple[TaskFailed, list[str]]]:
+        """Return the failures, of a matrix's members that failed alike the first, with the ids of the others."""
+        kinds: dict[tuple[str, str], tuple[TaskFailed, list[str]]] = {}
+        for failure in self._failures:
+            kind = base(failure.task), _first_line(failure.error)
+            if kind in kinds:
+                kinds[kind][1].append(failure.task)
+            else:
+                kinds[kind] = failure, []
+        return list(kinds.values())
 
     def _path(self, path: str) -> str:
         return os.path.relpath(self._root / path)

@@ -13,6 +13,7 @@ from caderno.events import (
     Event,
     RunFinished,
     RunStarted,
+    RunWarned,
     TaskCached,
     TaskFailed,
     TaskFinished,
@@ -181,3 +182,61 @@ def test_a_duration_never_shows_sixty_of_anything(seconds: float) -> None:
 @pytest.fixture
 def make_progress(tmp_path: Any) -> Callable[..., Progress]:
     return lambda console, quiet: Progress(tmp_path, console, quiet=quiet)
+
+
+SWEEP = [f"train[i={i}]" for i in range(1000)]
+
+
+def test_a_log_tells_of_a_large_sweep_how_far_it_is(shown: Shown) -> None:
+    events: list[Event] = [started("data", *SWEEP, to_run=1001), begun("data")]
+    events.append(TaskFinished(run="r", task="data", fingerprint="f", seconds=1.0, report="p"))
+    for task in SWEEP:
+        events += [begun(task), TaskFinished(run="r", task=task, fingerprint="f", seconds=1.0, report="p")]
+    lines = shown(*events, ended(succeeded=1001)).splitlines()
+    assert "finished data in 1.0 s" in lines[2]
+    told = [line for line in lines if "train ×1,000" in line]
+    assert "1 running, 999 waiting" in told[0]
+    assert told[-1].endswith("train ×1,000: 1,000 succeeded")
+    assert len(lines) < 15
+
+
+def test_failures_that_are_alike_are_shown_once(shown: Shown) -> None:
+    events: list[Event] = [started(*SWEEP)]
+    for task in SWEEP:
+        events += [begun(task), failed(task) if task != SWEEP[7] else failed(task, error="OSError: other")]
+    text = shown(*events, ended("failed", failed=1000))
+    shape = text[text.index("✗ train") :]
+    assert [line.split()[1] for line in shape.splitlines() if line.startswith("✗")] == [SWEEP[0], SWEEP[7]]
+    assert "and 998 more like it: [i=1] [i=2] … [i=999]" in shape
+
+
+def test_warnings_that_are_alike_are_shown_once(shown: Shown) -> None:
+    warnings = [RunWarned(run="r", message=f"{task} read x.csv undeclared") for task in SWEEP]
+    text = shown(started("a"), *warnings, RunWarned(run="r", message="another"), ended(succeeded=1))
+    assert "warning: train[i=0] read x.csv undeclared (1,000 times)" in text
+    assert "warning: another" in text
+    assert text.count("warning:") == 2
+
+
+def test_on_a_terminal_a_sweep_is_a_line_with_what_runs_or_failed(make_progress: Callable[..., Any]) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100, height=24, color_system=None)
+    with make_progress(console, False) as progress:
+        progress(started("data", *SWEEP, "join", to_run=1002))
+        for task in SWEEP[:300]:
+            progress(begun(task))
+            progress(
+                failed(task)
+                if task in SWEEP[:40]
+                else TaskFinished(run="r", task=task, fingerprint="f", seconds=1.0, report="p")
+            )
+        progress(begun(SWEEP[300]))
+        progress(begun(SWEEP[301]))
+        table = io.StringIO()
+        Console(file=table, width=100, height=24).print(progress._table())
+    lines = table.getvalue().splitlines()
+    assert len(lines) < 24
+    assert any("train ×1,000" in line and "40 failed, 2 running, 698 waiting, 260 succeeded" in line for line in lines)
+    assert [line.split()[1] for line in lines if line.startswith("▶")] == SWEEP[300:302]
+    assert [line.split()[1] for line in lines if line.startswith("✗")] == SWEEP[35:40]
+    assert any(line.split()[1:2] == ["join"] for line in lines)

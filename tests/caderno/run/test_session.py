@@ -164,7 +164,13 @@ def test_latest_leads_to_what_the_last_run_used(story: Story) -> None:
 
 def test_a_result_is_whole(story: Story) -> None:
     place = story.shop.result("join")
-    assert {path.name for path in place.iterdir()} == {"joined.txt", "notebook.ipynb", "report.html", "task.json"}
+    assert {path.name for path in place.iterdir()} == {
+        "joined.txt",
+        "log.txt",
+        "notebook.ipynb",
+        "report.html",
+        "task.json",
+    }
     record = story.shop.record("join")
     assert [item.task for item in record.inputs["made"]] == ["make[month=a]", "make[month=b]"]
     assert record.outputs["joined"].size == len("word a 1\nword b 1")
