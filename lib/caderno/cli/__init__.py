@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -10,6 +11,9 @@ import click
 from caderno.cli import keeping, looking, running  # noqa: F401  # each adds its commands
 from caderno.cli.common import cli
 from caderno.errors import CadernoError
+
+# What a disk or its owner refuses, whatever was asked of it.
+_DISK = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP}
 
 __all__ = ["cli", "main"]
 
@@ -29,3 +33,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {where}{error.strerror}", err=True)
+        raise SystemExit(2) from None

@@ -103,6 +103,9 @@ def _notebook(project: Project, document: Document, name: str, task: TaskFile) -
         return error.problems
 
 
+_LONGEST = 200  # bytes of a folder's name; file systems admit 255
+
+
 class _Unfolder:
     """Unfolds one pipeline file, gathering problems as it goes.
 
@@ -257,7 +260,7 @@ class _Unfolder:
         upstream.update(self.sources[name, axis].task for axis in axes if (name, axis) in self.sources)
         for position, other in enumerate(task.after):
             upstream.update(self._after(name, position, other))
-        return Task(
+        made = Task(
             id=task_id(name, axes),
             name=name,
             axes=axes,
@@ -277,6 +280,11 @@ class _Unfolder:
             strict=self.file.strict if task.strict is None else task.strict,
             env=tuple(sorted({*self.file.env, *task.env})),
         )
+        for axis, part in zip(axes, made.folder.split("/")[1:], strict=True):
+            if len(part) > _LONGEST:
+                key: Key = ("tasks", name, "matrix", axis)
+                self._problem(key, f"a value of {axis} is too long: results stand in a folder of its name")
+        return made
 
     def _given(self, name: str, task: TaskFile, notebook: Notebook, axes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters that the pipeline sets: shared, then the matrix's, then the task's own."""
