@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import psutil
 import pytest
@@ -56,9 +57,7 @@ PIPELINES: dict[str, tuple[str | bytes, str]] = {
     "10 MB": (b"name: tiny\ndescription: " + b"x" * 10_000_000, f"{TINY}: 10,000,024 bytes are more"),
     "an alias bomb": (
         "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
-        + "".join(
-            f"{name}: &{name} [{', '.join([f'*{prior}'] * 10)}]\n" for prior, name in zip("abcdefgh", "bcdefghi")
-        ),
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghi")),
         f"{TINY}:",
     ),
     "a list": ("- one\n", f"{TINY}:1: a pipeline file must be a mapping"),

@@ -72,6 +72,8 @@ def check(files: tuple[str, ...]) -> None:  # noqa: ARG001  # taken and ignored,
     from caderno.spec import checking
 
     checked = checking.check(Project.find(Path.cwd()))
+    for note in checked.notes:
+        click.echo(f"note: {note}")
     if checked.problems:
         raise CadernoError("\n".join(map(str, checked.problems)))
     click.echo(f"nothing wrong in {checked.pipelines} pipelines and {checked.notebooks} notebooks")

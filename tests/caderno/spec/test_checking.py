@@ -40,3 +40,25 @@ def test_the_command_exits_with_2_and_ignores_the_files_that_pre_commit_names(sh
     assert done.code == 2
     assert "error: notebooks/one.ipynb, cell 1: is not valid Python" in done
     assert not (shop.root / "data").exists()
+
+
+def test_a_profile_must_fit_a_pipeline_and_each_that_has_its_tasks(shop: Workshop) -> None:
+    shop.notebook("a.ipynb", "seed: int = 1", "1")
+    shop.pipeline("a: {notebook: a.ipynb}")
+    shop.pipeline("b: {notebook: a.ipynb}", name="other")
+    shop.write("params/profiles/smoke.yaml", "tasks: {a: {params: {seed: 2}}}\n")
+    assert check(shop.project).problems == ()
+    shop.write("params/profiles/smoke.yaml", "tasks: {a: {params: {sed: 2}}}\n")
+    assert any("did you mean 'seed'?" in str(problem) for problem in check(shop.project).problems)
+    shop.write("params/profiles/smoke.yaml", "params: {seed: x}\n")
+    assert len(check(shop.project).problems) >= 1
+
+
+def test_outputs_in_a_notebook_are_noted(shop: Workshop) -> None:
+    cell = {"cell_type": "code", "source": "1", "metadata": {}, "execution_count": 1}
+    output = {"output_type": "execute_result", "data": {"text/plain": "1"}, "metadata": {}, "execution_count": 1}
+    shop.notebook("a.ipynb", None, cell | {"outputs": [output]})
+    shop.pipeline("a: {notebook: a.ipynb}")
+    checked = check(shop.project)
+    assert checked.problems == ()
+    assert [note.where for note in checked.notes] == ["notebooks/a.ipynb"]
