@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def adopt(start: Path, files: Sequence[Path], options: Options) -> Adopted:
             continue
         task = _free(naming.identifier(target.stem, "task"), taken)
         taken.add(task)
-        notebook = _tagged(file, project.relative(file), options, notes)
+        notebook = _tagged(file, target, project.relative(target), options, notes)
         found = guess.paths(notebook, file.parent, project.root)
         ones.append(_One(task, notebook, target, found, guess.hardcoded(notebook)))
     existed = path.exists()
@@ -120,7 +119,7 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _tagged(file: Path, name: str, options: Options, notes: list[str]) -> Notebook:
+def _tagged(file: Path, target: Path, name: str, options: Options, notes: list[str]) -> Notebook:
     """Return the notebook; without a `parameters` cell, tag one if that is allowed, else say what could be done."""
     notebook = notebooks.read(file, name)
     if notebook.parameters_cell is not None:
@@ -139,7 +138,7 @@ def _tagged(file: Path, name: str, options: Options, notes: list[str]) -> Notebo
     tags = content["cells"][cell.index].setdefault("metadata", {}).setdefault("tags", [])
     tags.append("parameters")
     raw = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if not options.dry_run:
+    if not options.dry_run and target == file:
         file.write_text(raw, encoding="utf-8")
     notes.append(f"{name}: cell {cell.index + 1} {'would be' if options.dry_run else 'is now'} tagged `parameters`")
     cells = tuple(
@@ -168,8 +167,9 @@ def _entry(one: _One, ones: Sequence[_One], project: Project) -> str:
         if found:
             lines += [f"    {section}:", *(f"      {line}" for line in found)]
     for hard in one.hardcoded:
-        verb = "writes" if hard.written else "reads"
-        lines.append(f"    # cell {hard.cell} {verb} {_quoted(hard.text)}: no parameter, so a change of it is not seen")
+        lines.append(
+            f"    # cell {hard.cell} {hard.verb} {_quoted(hard.text)}: no parameter, so a change of it is not seen"
+        )
     others = _order_only(one, ones)
     if others:
         lines.append(f"    after: [{', '.join(others)}] # a guess: it reads what they write, by paths in their cells")
@@ -230,7 +230,7 @@ def _write(project: Project, path: Path, text: str, ones: Sequence[_One]) -> Non
         folder.mkdir(parents=True, exist_ok=True)
     for one in ones:
         if not one.target.exists():
-            shutil.copyfile(one.notebook.path, one.target)
+            one.target.write_text(one.notebook.raw, encoding="utf-8")
     described = project.params / NAME
     if not described.exists():
         described.write_text(pipeline_schema(), encoding="utf-8")

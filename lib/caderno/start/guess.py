@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from caderno.spec import CodeCell, Notebook
 
 _PATH_NAME = re.compile(r"(^|_)(path|file|filename|folder|dir|csv|parquet|json|db)$", re.I)
 _PATH_VALUE = re.compile(r"^(?!\w+://)(?=\S)[^\n*?]*(\.[A-Za-z][A-Za-z0-9]{0,7}|/[^/\n]+/?)$")
+_DATA_FILE = re.compile(
+    r"^(?!\w+://)[\w./ -]*\w\.(csv|tsv|parquet|feather|json|xlsx?|npy|npz|pkl|pickle|h5|hdf5|db|sqlite|zip|gz)$", re.I
+)
 _WRITES = re.compile(r"^(to_[a-z]+|write\w*|save\w*|dump|mkdir|imsave)$")
 _READS = re.compile(r"^(read_\w+|read|load\w*|genfromtxt)$")
 
@@ -28,11 +32,16 @@ class PathGuess:
 
 @dataclass(frozen=True)
 class Hardcoded:
-    """A path written into a cell, not a parameter; `cell` counts from 1."""
+    """A path written into a cell, not a parameter; `cell` counts from 1, `verb` is what the cell does with it."""
 
     text: str
     cell: int
-    written: bool
+    verb: Literal["reads", "writes", "names"]
+
+    @property
+    def written(self) -> bool:
+        """Whether the cell writes to it."""
+        return self.verb == "writes"
 
 
 def paths(notebook: Notebook, folder: Path, root: Path) -> list[PathGuess]:
@@ -53,7 +62,7 @@ def paths(notebook: Notebook, folder: Path, root: Path) -> list[PathGuess]:
 
 
 def hardcoded(notebook: Notebook) -> list[Hardcoded]:
-    """Return the paths that are written into calls which read or write files."""
+    """Return the paths that are written into calls which read or write files, and texts that look like data files."""
     found: dict[str, Hardcoded] = {}
     for cell in notebook.cells:
         if cell is notebook.parameters_cell:
@@ -64,7 +73,10 @@ def hardcoded(notebook: Notebook) -> list[Hardcoded]:
                 continue
             text = argument.value if isinstance(argument, ast.Constant) else None
             if isinstance(text, str) and "://" not in text and _PATH_VALUE.match(text):
-                found.setdefault(text, Hardcoded(text, cell.index + 1, writes))
+                found.setdefault(text, Hardcoded(text, cell.index + 1, "writes" if writes else "reads"))
+        for node in ast.walk(cell.tree) if cell.tree else ():
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _DATA_FILE.match(node.value):
+                found.setdefault(node.value, Hardcoded(node.value, cell.index + 1, "names"))
     return list(found.values())
 
 

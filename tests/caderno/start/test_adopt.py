@@ -107,3 +107,18 @@ def test_what_was_adopted_runs(course: Workshop) -> None:
     assert done.code == 0, done.out
     assert (course.result("tutorial") / "clean.csv").read_text() == "shop,sales\na,1.0\nb,3.0\n"
     assert "2 rows" in (course.result("reader") / "notebook.ipynb").read_text()
+
+
+def test_a_copy_is_tagged_and_what_was_copied_stays_as_it_is(shop: Workshop, tmp_path: Path) -> None:
+    original = shop.notebook("week.ipynb", None, "size = 0.3", "name = 'houses.csv'\nread(join('data', name))")
+    source = tmp_path / "downloads" / "week.ipynb"
+    source.parent.mkdir()
+    original.rename(source)
+    before = source.read_bytes()
+    adopted = adopt(shop.root, [source], Options(copy=True, tag=True))
+    assert source.read_bytes() == before
+    copied = json.loads((shop.root / "notebooks/week.ipynb").read_text())
+    assert copied["cells"][0]["metadata"]["tags"] == ["parameters"]
+    assert "# cell 2 names houses.csv: no parameter" in adopted.text
+    assert any("its relative paths lead elsewhere now" in note for note in adopted.notes)
+    assert any(note.startswith("notebooks/week.ipynb: cell 1 is now tagged") for note in adopted.notes)
