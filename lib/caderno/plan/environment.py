@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
+MASKED = "***"
+SHORTEST = 6  # characters of a secret
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^/?#\s]+@")
 _SECRET = re.compile(r"secret|token|passw|passphrase|api_?key|access_?key|private_?key|credential|(^|_)pwd($|_)", re.I)
 
@@ -16,6 +20,20 @@ _SECRET = re.compile(r"secret|token|passw|passphrase|api_?key|access_?key|privat
 def is_secret(name: str) -> bool:
     """Whether a variable's name looks like that of a secret."""
     return bool(_SECRET.search(name)) and name != "PWD" and name != "OLDPWD"
+
+
+def secrets(environment: Mapping[str, str]) -> set[str]:
+    """Return the values of secret variables, as they are and as JSON writes them; too short ones are ordinary words."""
+    values = {value for name, value in environment.items() if is_secret(name) and len(value) >= SHORTEST}
+    return {form for value in values for form in (value, json.dumps(value)[1:-1])}
+
+
+def hidden(value: Any) -> Any:
+    """Return a JSON value as a record holds it: without the values of secret variables."""
+    text = json.dumps(value)
+    for secret in sorted(secrets(os.environ), key=len, reverse=True):
+        text = text.replace(json.dumps(secret)[1:-1], MASKED).replace(secret, MASKED)
+    return json.loads(text)
 
 
 def recorded(names: Iterable[str]) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caderno.plan.code import Seen
-from caderno.plan.environment import masked
+from caderno.plan.environment import hidden, masked
 from caderno.plan.records import Input, TaskRecord
 from caderno.spec import FromPrevious, Task
 
@@ -66,7 +66,7 @@ def differences(
     """
     found = [
         *_cells(old, task, seen, place),
-        *_parameters(old.params, task.params),
+        *_parameters(old.params, hidden(dict(task.params))),
         *_inputs(old.inputs, task, inputs),
         *_variables(old.env, env),
         *_units(old.code.units, seen),
@@ -75,7 +75,11 @@ def differences(
     if old.code.python != seen.code.python:
         text = f"Python {old.code.python} → {seen.code.python}"
         found.append(Reason("python", text, "python", old.code.python, seen.code.python))
-    return found or [Reason("task", "declared outputs or kernel changed")]
+    if found:
+        return found
+    if dict(task.params) != hidden(dict(task.params)):
+        return [Reason("parameter", "a parameter that holds a secret changed")]
+    return [Reason("task", "declared outputs or kernel changed")]
 
 
 def _cells(old: TaskRecord, task: Task, seen: Seen, place: Path | None) -> Iterator[Reason]:

@@ -14,10 +14,7 @@ from urllib.parse import unquote
 
 import nbformat
 
-from caderno.plan.environment import is_secret, password_in
-
-MASKED = "***"
-_SHORTEST = 6  # characters; a shorter value would mask ordinary words
+from caderno.plan.environment import MASKED, SHORTEST, password_in, secrets
 
 
 @dataclass(frozen=True)
@@ -29,12 +26,11 @@ class Mask:
     @classmethod
     def of(cls, environment: Mapping[str, str], urls: Iterable[str] = ()) -> Mask:
         """Return the mask for a kernel's environment and the URLs that it is given."""
-        values = {value for name, value in environment.items() if is_secret(name) and len(value) >= _SHORTEST}
-        found = {form: MASKED for value in values for form in (value, json.dumps(value)[1:-1])}
+        found = dict.fromkeys(secrets(environment), MASKED)
         for url in (*environment.values(), *urls):
             if (password := password_in(url)) is not None:
                 found[f":{password}@"] = f":{MASKED}@"
-                if len(password) >= _SHORTEST:
+                if len(password) >= SHORTEST:
                     found |= dict.fromkeys((password, unquote(password)), MASKED)
         return cls(tuple(sorted(found.items(), key=_longest_first)))
 
@@ -46,7 +42,7 @@ class Mask:
 
     def by_line(self) -> Mask:
         """Return a mask for text that comes in lines: each line of a secret that has several is one."""
-        parts = {part: MASKED for secret, _ in self.secrets for part in secret.splitlines() if len(part) >= _SHORTEST}
+        parts = {part: MASKED for secret, _ in self.secrets for part in secret.splitlines() if len(part) >= SHORTEST}
         return Mask(tuple(sorted({**parts, **dict(self.secrets)}.items(), key=_longest_first)))
 
     def notebook(self, notebook: Any) -> Any:

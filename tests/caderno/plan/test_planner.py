@@ -302,3 +302,11 @@ def test_a_damaged_cache_costs_time_only(settled: Workshop) -> None:
     for damage in ("", "{", "[]", '{"format": 1}', '{"format": 99, "entries": {}}', '{"format": 1, "entries": 7}'):
         settled.write("data/.caderno/cache.json", damage)
         assert settled.states() == CACHED, damage
+
+
+def test_a_secret_in_a_parameter_is_not_told(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.notebook("one.ipynb", "url: str = ''\nn: int = 1", "1")
+    shop.pipeline("one: {notebook: one.ipynb, params: {url: plain}}")
+    shop.settle()
+    monkeypatch.setenv("API_TOKEN", "correct-horse")
+    assert shop.why("one", ("one.url", "a correct-horse b")) == "parameter url plain → a *** b"
