@@ -156,15 +156,21 @@ def debug(task: str, pipeline: str | None, profile: str | None, parameters: tupl
     planner = planner_of(pipeline, profile, parameters)
     one = planner.one(task)
     console = QuietConsole(highlight=False)
+    cells = sum(bool(cell.source.strip()) for cell in one.notebook.cells)
+    status = console.status(f"{one.id}: cell 1 of {cells}")
+
+    def on_cell(count: int, _seconds: float) -> None:
+        status.update(f"{one.id}: cell {min(count + 1, cells)} of {cells}")
 
     def show(failure: Failure, command: str) -> None:
+        status.stop()
         show_failure(console, one.id, one.notebook.name, failure)
         click.echo("the kernel is kept as it was at that cell; in another terminal:\n")
         click.echo(f"  {command}\n")
         click.echo("there %debug looks into the traceback. Ctrl-C here ends it")
 
-    with planner.store.in_use():
-        failure = debugging.debug(planner, one, show, lambda count, seconds: None)
+    with planner.store.in_use(), status:
+        failure = debugging.debug(planner, one, show, on_cell)
     if failure is None:
         click.echo(f"{one.id} ran to its end: nothing to look at. As a result: caderno run {shlex.quote(one.id)}")
     elif failure.cell is None or failure.kind != KILLED:

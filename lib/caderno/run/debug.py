@@ -43,18 +43,18 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
     tracking = Tracking(project, planner.pipeline.name)
     journal = Journal(project, run, tracking.uri)
     git, user = provenance.git_state(project.root), provenance.user_name(project.root)
-    tracked = tracking.start(f"debug {task.id}", {"caderno.debug": "true"})
     context = RunContext(
         run=run,
         planner=planner,
         tracking=tracking,
         journal=journal,
-        parent=tracked,
+        parent=None,
         git=git,
         user=user,
         host=provenance.host_name(),
         threads=1,
     )
+    tracked = tracking.start(f"debug {task.id}", tags_of(context, task, resolved) | {"caderno.debug": "true"})
     control = KernelControl()
     stop = Stop(lambda: control.kill() if stop.now else control.stop(KILLED))
 
@@ -69,8 +69,6 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
     with stop.installed(), tempfile.TemporaryDirectory(prefix="debug-", dir=home) as folder:
         staged = Path(folder)
         journal.opened(tracked.run_id, staged)
-        for name, value in tags_of(context, task, resolved).items():
-            tracking.client.set_tag(tracked.run_id, name, value)
         environment = kernel_environment(context, task, tracked)
         execution = executing.execute(
             task.notebook.raw,

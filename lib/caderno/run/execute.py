@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +25,7 @@ from papermill.execute import execute_notebook, remove_error_markers
 from papermill.log import logger as papermill_logger
 
 from caderno.plan.records import Cell, Failure
-from caderno.run.kernels import CONNECTION, TIMEOUT, KernelControl, TaskKernelManager
+from caderno.run.kernels import CONNECTION, TIMEOUT, KernelControl, TaskKernelManager, private_folder
 from caderno.run.log import Log
 from caderno.run.masking import Mask
 from caderno.run.watching import Sight, Watch, sight
@@ -75,7 +73,8 @@ def execute(
     """
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
-    sockets = Path(tempfile.mkdtemp(prefix="caderno-"))  # short: a socket's path has at most 107 bytes
+    stack = contextlib.ExitStack()
+    sockets = stack.enter_context(private_folder())
     watchdog = threading.Timer(timeout, control.stop, [TIMEOUT]) if timeout else None
     if watchdog:
         watchdog.daemon = True
@@ -112,7 +111,7 @@ def execute(
             watchdog.cancel()
         control.ended()
         execution.sight = sight(sockets)
-        shutil.rmtree(sockets, ignore_errors=True)
+        stack.close()
     if control.reason:
         seconds = f" after {timeout:g} s" if control.reason == TIMEOUT and timeout else ""
         before = execution.failure

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,29 @@ TIMEOUT = "timeout"
 KILLED = "killed"
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 CONNECTION = "kernel.json"  # the connection file's name
+_PREFIX, _LOCK = "caderno-", "lock"
+_AGE = 60.0  # seconds after which a folder that nobody holds is one left behind, not one being made
 GRACE = 10.0  # seconds between the request to stop and the kill
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield a folder for one kernel's sockets; those that engines which were killed left behind are removed.
+
+    Its path is short, since a socket's has at most 107 bytes.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError), left.open() as file:
+            if time.time() - left.stat().st_mtime > _AGE:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class KernelControl:

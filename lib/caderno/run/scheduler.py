@@ -74,6 +74,8 @@ class Scheduler:
     def _start_ready(self, pool: ThreadPoolExecutor) -> None:
         """Settle or start each task whose upstream is settled, while a worker is free."""
         for task_id, planned in list(self._waiting.items()):
+            if self._waiting.get(task_id) is not planned:  # a matrix was unfolded meanwhile: it is looked at next time
+                continue
             upstream = [self._outcomes.left.get(other) for other in planned.task.upstream]
             if any(left is None for left in upstream):
                 continue

@@ -32,7 +32,7 @@ class RunContext:
     planner: Planner
     tracking: Tracking
     journal: Journal
-    parent: TrackingRun
+    parent: TrackingRun | None  # the run's own; None where the task stands alone
     git: Git | None
     user: str
     host: str

@@ -259,6 +259,20 @@ def test_values_that_are_there_unfold_the_plan_and_new_ones_run_alone(folding: B
     }
 
 
+def test_a_source_that_turns_out_the_same_unfolds_its_matrices_too(folding: Bench) -> None:
+    path = folding.shop.root / "params/tiny.yaml"
+    text = path.read_text().replace("tasks:\n", "tasks:\n  first: {notebook: train.ipynb, outputs: {made: m}}\n")
+    path.write_text(text.replace("{notebook: folds.ipynb,", "{notebook: folds.ipynb, inputs: {source: first.made},"))
+    folding.shop.notebook("folds.ipynb", "source: str = ''\nmade: str = ''", "x = 1")
+    first = folding.run(gives("[1, 2]"))
+    assert set(first.values()) == {"succeeded"}
+    folding.shop.notebook("train.ipynb", "fold: int = 0\nmade: str = ''", "x = 20")
+    states = folding.run(gives("[1, 2]"))
+    assert states.keys() == first.keys()
+    assert states["folds"] == states["join"] == "cached"
+    assert states["first"] == states["train[fold=1]"] == "succeeded"
+
+
 def test_force_runs_the_unfolded_tasks_too(folding: Bench) -> None:
     folding.run(gives("[1, 2]"))
     assert set(folding.run(gives("[1, 2]"), force=True).values()) == {"succeeded"}
