@@ -29,12 +29,11 @@ def one(shop: Workshop) -> Workshop:
 
 def kernels_of(shop: Workshop) -> list[int]:
     """Return the kernels that stand in the project's folder."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if "caderno.run.kernel" in line and str(shop.root) in (process.info["cwd"] or ""):
-            found.append(process.pid)
-    return found
+    return [
+        process.pid
+        for process in psutil.process_iter(["name", "cwd"])
+        if process.info["name"] == "caderno-kernel" and str(shop.root) in (process.info["cwd"] or "")
+    ]
 
 
 def refused(shop: Workshop, done: Done, said: str) -> None:

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), help="Tasks at once; default: the machine's cores.")
 @click.option("--force", is_flag=True, help="Run the named tasks (or all) even if their results are there.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
+@click.option(
+    "--kernels",
+    type=click.Choice(["warm", "cold"]),
+    default="warm",
+    show_default=True,
+    envvar="CADERNO_KERNELS",
+    help="Fork kernels from a process that has imported what notebooks import, or start each anew.",
+)
 @click.option("--quiet", is_flag=True, help="Print failures and the last line only.")
 @selecting
 @verify_option
@@ -37,6 +45,7 @@ def run(
     jobs: int | None,
     force: bool,
     fail_fast: bool,
+    kernels: str,
     quiet: bool,
     failed: bool,
     changed: bool,
@@ -68,7 +77,9 @@ def run(
     planner = planner_of(pipeline, profile, parameters, verify)
     tasks = targets_of(planner, tasks, failed, changed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    options = session.Options(jobs=jobs or cores, cores=cores, fail_fast=fail_fast, command=_command(ctx, tasks))
+    options = session.Options(
+        jobs=jobs or cores, cores=cores, fail_fast=fail_fast, warm=kernels == "warm", command=_command(ctx, tasks)
+    )
     with nullcontext() if dry_run else planner.store.in_use():
         plan = planner.plan(tasks, force)
         if verify:

@@ -63,6 +63,11 @@ class Picture:
         return set(self._loaded)
 
     @property
+    def files(self) -> list[Path]:
+        """The files of all modules of the project that are loaded, in the order in which they were met."""
+        return [module.path for module in self._loaded.values()]
+
+    @property
     def unused(self) -> dict[str, list[str]]:
         """The names, by module, of the definitions in loaded modules that nothing is seen to use."""
         return {

@@ -52,6 +52,7 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
         git=git,
         user=user,
         host=provenance.host_name(),
+        warm=None,
         threads=1,
     )
     tracked = tracking.start(f"debug {task.id}", tags_of(context, task, resolved) | {"caderno.debug": "true"})

@@ -28,6 +28,7 @@ from caderno.plan.records import Cell, Failure
 from caderno.run.kernels import CONNECTION, TIMEOUT, KernelControl, TaskKernelManager, private_folder
 from caderno.run.log import Log
 from caderno.run.masking import Mask
+from caderno.run.warm import Parent
 from caderno.run.watching import Sight, Watch, sight
 
 SAVE_EVERY = 10.0  # seconds between saves of the partial notebook: each writes the whole of it
@@ -63,6 +64,7 @@ def execute(
     timeout: float | None = None,
     on_cell: Callable[[int, float], None],
     on_failure: Callable[[Failure, Path], None] | None = None,
+    warm: Parent | None = None,
 ) -> Execution:
     """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
 
@@ -70,6 +72,7 @@ def execute(
     in itself; the notebook is saved to `partial`, secrets hidden by `mask`, as it grows. `timeout` in seconds is
     enforced from outside. What cells print goes to `log` as it comes. `on_cell(count, seconds)` is called after each
     code cell, `on_failure(failure, connection file)` after one that failed, while its kernel is still there.
+    With `warm`, its kernel is forked from that parent.
     """
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
@@ -93,7 +96,7 @@ def execute(
                 on_cell=on_cell,
                 on_failure=(lambda failure: on_failure(failure, sockets / CONNECTION)) if on_failure else None,
                 kernel_manager_class=TaskKernelManager.for_task(
-                    control, {**environment, **watch.environment(sockets)}, folder, sockets
+                    control, {**environment, **watch.environment(sockets)}, folder, sockets, warm
                 ),
             )
         execution.failure = _unfinished(execution)

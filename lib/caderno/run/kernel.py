@@ -11,13 +11,15 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 
 
 def _die_with_parent() -> None:
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_NAME, b"caderno-kernel")
     if str(os.getppid()) != os.environ.get("CADERNO_ENGINE"):  # the engine was gone before we asked
         os._exit(1)
 

@@ -15,9 +15,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+
+from caderno.run.warm import PROVISIONER, Parent
 
 TIMEOUT = "timeout"
 KILLED = "killed"
@@ -48,6 +51,18 @@ def private_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class Process(Protocol):
+    """What is used of a kernel's process, be it a `subprocess.Popen` or a forked one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return how it ended, None as long as it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises subprocess.TimeoutExpired."""
+
+
 class KernelControl:
     """The running kernel of one task, as seen from the other threads: `stop` ends it, whatever it does.
 
@@ -57,11 +72,11 @@ class KernelControl:
     def __init__(self) -> None:
         self.reason: str | None = None
         self._pid: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._lock = threading.Lock()
         self._killer: threading.Timer | None = None
 
-    def started(self, process: subprocess.Popen[bytes]) -> None:
+    def started(self, process: Process) -> None:
         """Note the kernel's process; end it at once if it was stopped before it started."""
         with self._lock:
             self._pid, self._process = process.pid, process
@@ -134,13 +149,28 @@ class TaskKernelManager(AsyncKernelManager):
     environment: Mapping[str, str]
     folder: Path
     sockets: Path
+    warm: Parent | None
 
     @classmethod
     def for_task(
-        cls, control: KernelControl, environment: Mapping[str, str], folder: Path, sockets: Path
+        cls,
+        control: KernelControl,
+        environment: Mapping[str, str],
+        folder: Path,
+        sockets: Path,
+        warm: Parent | None = None,
     ) -> type[TaskKernelManager]:
-        """Return the manager's class for one kernel: its environment, working directory and folder of sockets."""
-        attributes = {"control": control, "environment": environment, "folder": folder, "sockets": sockets}
+        """Return the manager's class for one kernel: its environment, working directory and folder of sockets.
+
+        With `warm`, its kernels are forked from that parent.
+        """
+        attributes = {
+            "control": control,
+            "environment": environment,
+            "folder": folder,
+            "sockets": sockets,
+            "warm": warm,
+        }
         return type("TaskKernelManager", (cls,), attributes)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -149,6 +179,14 @@ class TaskKernelManager(AsyncKernelManager):
             self.transport = "ipc"
             self.connection_file = str(self.sockets / CONNECTION)
             self.ip = str(self.sockets / "kernel-ipc")
+
+    @property
+    def kernel_spec(self) -> KernelSpec | None:
+        """The installed kernel's specification; of a warm one with the name of what provides it."""
+        spec = super().kernel_spec
+        if spec is None or self.warm is None:
+            return spec
+        return KernelSpec(**{**spec.to_dict(), "metadata": {"kernel_provisioner": {"provisioner_name": PROVISIONER}}})
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """Return the kernel's command; a kernel of our own interpreter is bound to the engine's life."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from caderno.spec import Task
 if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
     from caderno.run.kernels import KernelControl
     from caderno.run.scheduler import Done
+    from caderno.run.warm import Parent
     from caderno.run.worker import RunContext
 
 
@@ -36,6 +38,7 @@ class Options:
     jobs: int
     cores: int
     fail_fast: bool = False
+    warm: bool = True
     command: str = "caderno run"
 
 
@@ -110,6 +113,7 @@ class _Session:
         from caderno.run.worker import RunContext
 
         project, name = self._planner.project, self._plan.pipeline.name
+        warm = self._parent()
         tracking = Tracking(project, name)
         journal = journals.Journal(project, self.id, tracking.uri)
         tags = source_tags(self._git, self._user) | {"caderno.run": self.id, "caderno.pipeline": name}
@@ -124,6 +128,7 @@ class _Session:
             git=self._git,
             user=self._user,
             host=self._host,
+            warm=warm,
             threads=max(1, self._options.cores // self._options.jobs),
         )
 
@@ -131,8 +136,26 @@ class _Session:
             return self._work(context, task, resolved, why, control)
 
         options = self._options
-        Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
+        try:
+            Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
+        finally:
+            if warm:
+                warm.close()
         return context, parent
+
+    def _parent(self) -> Parent | None:
+        """Start the parent of warm kernels: it loads while MLflow is opened here."""
+        from caderno.run.preload import wanted
+        from caderno.run.warm import Parent
+        from caderno.run.worker import python_path
+
+        if not self._options.warm or sys.platform != "linux":
+            return None
+        tasks = [planned.task for planned in self._plan.tasks if not planned.record]
+        notebooks = {task.notebook.path: (task.notebook, self._planner.seen(task)) for task in tasks}
+        project = self._planner.project
+        environment = {**os.environ, "PYTHONPATH": python_path(project)}
+        return Parent(wanted(notebooks.values()), project.root, environment)
 
     def _check_kernels(self) -> None:
         """A kernel that is not installed is an error before anything starts."""

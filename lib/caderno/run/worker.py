@@ -15,11 +15,13 @@ from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
+from caderno.project import Project
 from caderno.run import execute as executing
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.masking import Mask
 from caderno.run.tracking import Tracking, source_tags
+from caderno.run.warm import Parent
 from caderno.run.watching import Watch, undeclared, watch_for
 from caderno.spec import Task
 
@@ -36,6 +38,7 @@ class RunContext:
     git: Git | None
     user: str
     host: str
+    warm: Parent | None  # of the kernels; None where each starts cold
     threads: int  # native threads that a task may use for each of its cpus
 
 
@@ -99,6 +102,7 @@ def _attempt(
         control=control,
         timeout=task.timeout,
         on_cell=on_cell,
+        warm=context.warm if task.notebook.kernel == "python3" else None,
     )
     reads = undeclared(context.planner.project, execution.sight.read)
     failure = execution.failure or _edited(context, task, resolved) or _forbidden(task, reads)
@@ -170,16 +174,20 @@ def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -
 
 def kernel_environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
     """Return the whole environment of a task's kernel."""
-    lib = str(context.planner.project.lib)
-    inherited = os.environ.get("PYTHONPATH")
     threads = str(context.threads * task.cpus)
     defaults = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return (
         defaults
         | dict(os.environ)
         | context.tracking.kernel_environment(tracked)
-        | {"PYTHONPATH": f"{lib}{os.pathsep}{inherited}" if inherited else lib}
+        | {"PYTHONPATH": python_path(context.planner.project)}
     )
+
+
+def python_path(project: Project) -> str:
+    """Return what a kernel has as PYTHONPATH: the project's lib/ before what is inherited."""
+    inherited = os.environ.get("PYTHONPATH")
+    return f"{project.lib}{os.pathsep}{inherited}" if inherited else str(project.lib)
 
 
 def tags_of(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]:

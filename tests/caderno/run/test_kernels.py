@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -34,8 +35,8 @@ ctypes.PyDLL(None).sleep(300)  # holds the interpreter's lock
 """
 
 
-@pytest.fixture
-def waits(shop: Workshop) -> Iterator[Workshop]:
+@pytest.fixture(params=["warm", "cold"])
+def waits(shop: Workshop, request: pytest.FixtureRequest) -> Iterator[Workshop]:
     """`done` ends at once; then `slow` waits for the file `go`, and `after` for `slow`."""
     shop.notebook("done.ipynb", 'made: str = ""', f"{NOTE}\nnote('done')\nPath(made).write_text('made')")
     shop.notebook("slow.ipynb", 'made: str = ""', NOTE, WAIT, "note('end')\nchild.kill()")
@@ -46,7 +47,7 @@ def waits(shop: Workshop) -> Iterator[Workshop]:
         slow: {notebook: slow.ipynb, inputs: {made: done.made}}
         after: {notebook: after.ipynb, after: [slow]}
     """)
-    yield shop
+    yield replace(shop, variables={**shop.variables, "CADERNO_KERNELS": request.param})
     for process in processes(shop):
         process.kill()
 
@@ -64,7 +65,7 @@ def processes(shop: Workshop) -> list[psutil.Process]:
 
 
 def kernels(shop: Workshop) -> list[psutil.Process]:
-    return [process for process in processes(shop) if "caderno.run.kernel" in " ".join(process.cmdline())]
+    return [process for process in processes(shop) if process.name() == "caderno-kernel"]
 
 
 def started(shop: Workshop, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -1,0 +1,205 @@
+"""What the parent of warm kernels runs: it imports once what notebooks import, then forks a kernel for each task.
+
+The engine starts it with one end of a socket pair. It first tells what it has loaded; then each packet is a request:
+the kernel's environment, working directory and connection file as JSON, and beside it two file descriptors: a socket
+on which this one kernel's process id and end are told, and the file for what it writes past IPython.
+
+The process has one thread and must keep it so: a fork copies only the thread that forks, and locks that others hold.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
+LONGEST = 1 << 20  # bytes of a packet: an environment may be large
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
+def main() -> None:
+    """Load, tell what was loaded, and serve requests until the engine goes away."""
+    _end_with_parent()
+    engine = socket.socket(fileno=int(sys.argv[1]))
+    loaded = load(json.loads(sys.argv[2]))
+    gc.collect()
+    gc.freeze()  # what is here now stays: collections in kernels do not touch its pages, which so stay shared
+    engine.send(json.dumps(loaded).encode())
+    _serve(engine)
+
+
+def load(names: list[str]) -> dict[str, str]:
+    """Import what every kernel needs and each of `names`, in order; return for each "" or why it is left to kernels."""
+    import IPython
+    from IPython.core import getipython
+
+    asking: set[str] = set()
+    real: Callable[[], Any] = getipython.get_ipython
+
+    def get_ipython() -> Any:
+        """Note who asks for a shell while there is none: the answer would be wrong in a kernel."""
+        if real() is None:
+            asking.add(sys._getframe(1).f_globals.get("__name__", ""))
+        return real()
+
+    getipython.get_ipython = IPython.get_ipython = get_ipython
+    importlib.import_module("ipykernel.kernelapp")
+    told = {}
+    for name in names:
+        threads = _threads()
+        try:
+            _import(name)
+        except BaseException as error:  # a kernel that imports it will show it in its notebook
+            told[name] = f"{type(error).__name__}: {error}"[:200]
+            continue
+        told[name] = "starts a thread" if _threads() > threads else ""
+    for name in asking & sys.modules.keys():
+        del sys.modules[name]
+    return told
+
+
+def _import(name: str) -> None:
+    """Import a module, or "module:name", which may be a module inside it."""
+    module, _, inside = name.partition(":")
+    loaded = importlib.import_module(module)
+    if inside not in ("", "*") and not hasattr(loaded, inside):
+        importlib.import_module(f"{module}.{inside}")
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208  # names only
+
+
+def _serve(engine: socket.socket) -> None:
+    kernels: dict[int, socket.socket] = {}
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake)
+    while True:
+        ready, _, _ = select.select([engine.fileno(), woken], [], [])
+        if woken in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(woken, 4096)
+            _reap(kernels)
+        if engine.fileno() in ready:
+            packet, fds, _, _ = socket.recv_fds(engine, LONGEST, 2)
+            if not packet:
+                return
+            mine = socket.socket(fileno=fds[0])
+            pid = os.fork()
+            if pid == 0:
+                ours = [engine, mine, *kernels.values()]
+                _become_kernel(json.loads(packet), fds[1], ours, (woken, wake))
+            os.close(fds[1])
+            kernels[pid] = mine
+            _tell(mine, "pid", pid)
+
+
+def _tell(mine: socket.socket, what: str, number: int) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more
+        mine.send(json.dumps({what: number}).encode())
+
+
+def _reap(kernels: dict[int, socket.socket]) -> None:
+    """Tell the end of each kernel that has ended."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if mine := kernels.pop(pid, None):
+            _tell(mine, "exit", os.waitstatus_to_exitcode(status))
+            mine.close()
+
+
+def _become_kernel(request: dict[str, Any], log: int, ours: list[socket.socket], pipe: tuple[int, int]) -> NoReturn:
+    """Turn this child into a kernel, with nothing of the parent but its imports; never returns."""
+    code = 1
+    try:
+        _end_with_parent()
+        os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, b"caderno-kernel")
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, target in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, target)
+        for descriptor in (nothing, log, *pipe):
+            os.close(descriptor)
+        for one in ours:
+            one.close()
+        os.environ.clear()
+        os.environ.update(request["env"])
+        time.tzset()
+        os.chdir(request["cwd"])
+        _renew()
+        sys.argv[:] = ["ipykernel_launcher", "-f", request["connection"]]
+        from caderno.run import watch
+
+        if watch.WATCH in os.environ:
+            watch.start(os.environ.pop(watch.WATCH))
+        from ipykernel import kernelapp
+
+        kernelapp.launch_new_instance(argv=["-f", request["connection"]])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:  # whatever it is, the log has it and this process ends
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _leave(code)
+
+
+def _renew() -> None:
+    """Give this kernel what each process has of its own: the start of sys.path, random numbers, native threads."""
+    sys.path[0] = str(Path.cwd())
+    random.seed()
+    if numpy := sys.modules.get("numpy.random"):
+        numpy.seed()  # the legacy global generator; Python's own does so by itself
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
+
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        threadpool_limits(int(threads) if threads.isdecimal() else os.cpu_count())
+
+
+def _leave(code: int) -> NoReturn:
+    """End as an interpreter does, but for taking down thousands of shared modules, which would copy their pages."""
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os._exit(code)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process when the thread that started it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
