@@ -120,6 +120,7 @@ class TaskRecord(_Model):
     code: Code
     git: Git | None
     tracking: TrackingRun | None
+    kernel: str = "cold"  # "warm", or "cold" with the reason where it was not asked for
     metrics: dict[str, float]
     cells: list[Cell]
     failure: Failure | None = None

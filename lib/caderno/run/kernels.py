@@ -26,6 +26,7 @@ TIMEOUT = "timeout"
 KILLED = "killed"
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 CONNECTION = "kernel.json"  # the connection file's name
+_LAUNCHER = ["-m", "ipykernel_launcher"]
 _PREFIX, _LOCK = "caderno-", "lock"
 _AGE = 60.0  # seconds after which a folder that nobody holds is one left behind, not one being made
 GRACE = 10.0  # seconds between the request to stop and the kill
@@ -66,11 +67,12 @@ class Process(Protocol):
 class KernelControl:
     """The running kernel of one task, as seen from the other threads: `stop` ends it, whatever it does.
 
-    `reason` says why it was stopped, and is None as long as it was not.
+    `reason` says why it was stopped, and is None as long as it was not. `kind` is "warm", or "cold" with its reason.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.kind = "cold"
         self._pid: int | None = None
         self._process: Process | None = None
         self._lock = threading.Lock()
@@ -186,12 +188,15 @@ class TaskKernelManager(AsyncKernelManager):
         spec = super().kernel_spec
         if spec is None or self.warm is None:
             return spec
+        if spec.argv[1:3] != _LAUNCHER or spec.argv[0] not in ("python", "python3", sys.executable):
+            self.control.kind = "cold: another interpreter or language"
+            return spec
         return KernelSpec(**{**spec.to_dict(), "metadata": {"kernel_provisioner": {"provisioner_name": PROVISIONER}}})
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         """Return the kernel's command; a kernel of our own interpreter is bound to the engine's life."""
         command = super().format_kernel_cmd(extra_arguments)
-        if command[1:3] == ["-m", "ipykernel_launcher"] and command[0] == sys.executable:
+        if command[1:3] == _LAUNCHER and command[0] == sys.executable:
             command[2] = "caderno.run.kernel"
         return command
 

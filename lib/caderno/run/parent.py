@@ -1,7 +1,7 @@
 """What the parent of warm kernels runs: it imports once what notebooks import, then forks a kernel for each task.
 
 The engine starts it with one end of a socket pair. It first tells what it has loaded; then each packet is a request:
-the kernel's environment, working directory and connection file as JSON, and beside it two file descriptors: a socket
+the kernel's arguments, environment and working directory as JSON, and beside it two file descriptors: a socket
 on which this one kernel's process id and end are told, and the file for what it writes past IPython.
 
 The process has one thread and must keep it so: a fork copies only the thread that forks, and locks that others hold.
@@ -25,10 +25,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 LONGEST = 1 << 20  # bytes of a packet: an environment may be large
+_THREAD = "starts a thread"
+_SELF = ("-m", "caderno.run.parent")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -36,11 +39,19 @@ def main() -> None:
     """Load, tell what was loaded, and serve requests until the engine goes away."""
     _end_with_parent()
     engine = socket.socket(fileno=int(sys.argv[1]))
-    loaded = load(json.loads(sys.argv[2]))
+    names, left = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    before = dict(os.environ)
+    loaded = load([name for name in names if name not in left])
+    set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    started = {name: why for name, why in loaded.items() if why == _THREAD}
+    if started:  # once more without these: a process with a second thread can't be forked safely
+        os.set_inheritable(engine.fileno(), True)
+        again = [sys.executable, *_SELF, sys.argv[1], sys.argv[2], json.dumps(left | started)]
+        os.execv(sys.executable, again)  # noqa: S606  # this very program
     gc.collect()
     gc.freeze()  # what is here now stays: collections in kernels do not touch its pages, which so stay shared
-    engine.send(json.dumps(loaded).encode())
-    _serve(engine)
+    engine.send(json.dumps(loaded | left).encode())
+    _serve(engine, set_by_imports)
 
 
 def load(names: list[str]) -> dict[str, str]:
@@ -67,25 +78,28 @@ def load(names: list[str]) -> dict[str, str]:
         except BaseException as error:  # a kernel that imports it will show it in its notebook
             told[name] = f"{type(error).__name__}: {error}"[:200]
             continue
-        told[name] = "starts a thread" if _threads() > threads else ""
+        told[name] = _THREAD if _threads() > threads else ""
     for name in asking & sys.modules.keys():
         del sys.modules[name]
     return told
 
 
 def _import(name: str) -> None:
-    """Import a module, or "module:name", which may be a module inside it."""
+    """Import a module, or "module:name", which may be a module inside it, or stand for one that loads when used."""
     module, _, inside = name.partition(":")
     loaded = importlib.import_module(module)
-    if inside not in ("", "*") and not hasattr(loaded, inside):
-        importlib.import_module(f"{module}.{inside}")
+    if inside in ("", "*") or f"{module}.{inside}" in sys.modules or not hasattr(loaded, "__path__"):
+        return
+    if not hasattr(loaded, inside) or isinstance(getattr(loaded, inside), ModuleType):
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(f"{module}.{inside}")
 
 
 def _threads() -> int:
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208  # names only
 
 
-def _serve(engine: socket.socket) -> None:
+def _serve(engine: socket.socket, set_by_imports: dict[str, str]) -> None:
     kernels: dict[int, socket.socket] = {}
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -104,7 +118,9 @@ def _serve(engine: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 ours = [engine, mine, *kernels.values()]
-                _become_kernel(json.loads(packet), fds[1], ours, (woken, wake))
+                request = json.loads(packet)
+                request["env"] = set_by_imports | request["env"]
+                _become_kernel(request, fds[1], ours, (woken, wake))
             os.close(fds[1])
             kernels[pid] = mine
             _tell(mine, "pid", pid)
@@ -151,14 +167,14 @@ def _become_kernel(request: dict[str, Any], log: int, ours: list[socket.socket],
         time.tzset()
         os.chdir(request["cwd"])
         _renew()
-        sys.argv[:] = ["ipykernel_launcher", "-f", request["connection"]]
+        sys.argv[:] = ["ipykernel_launcher", *request["arguments"]]
         from caderno.run import watch
 
         if watch.WATCH in os.environ:
             watch.start(os.environ.pop(watch.WATCH))
         from ipykernel import kernelapp
 
-        kernelapp.launch_new_instance(argv=["-f", request["connection"]])
+        kernelapp.launch_new_instance()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1

@@ -28,16 +28,31 @@ def wanted(notebooks: Iterable[tuple[Notebook, Seen]]) -> list[str]:
             if path not in read:
                 read.add(path)
                 trees.append(ast.parse(path.read_bytes()))
+        bound: dict[str, str] = {}
         for tree in trees:
-            names = (name for node in tree.body for name in _imported(node))
+            names = [name for node in tree.body for name in _imported(node, bound)]
+            names += _attributes(tree, bound)
             found.update((name, None) for name in names if _is_third_party(name, ours))
     return list(found)
 
 
-def _imported(node: ast.stmt) -> Iterator[str]:
+def _attributes(tree: ast.Module, bound: dict[str, str]) -> Iterator[str]:
+    """Yield what code takes from imported modules: mlflow.sklearn is loaded when it is first used."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in bound:
+                yield f"{bound[name]}:{attribute}"
+
+
+def _imported(node: ast.stmt, bound: dict[str, str]) -> Iterator[str]:
+    """Yield the modules that a statement imports; note in `bound` under which names they stand."""
     match node:
         case ast.Import(names=aliases):
-            yield from (alias.name for alias in aliases)
+            for alias in aliases:
+                bound[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+                yield alias.name
         case ast.ImportFrom(module=str() as module, level=0, names=aliases):
             yield from (f"{module}:{alias.name}" for alias in aliases)
 

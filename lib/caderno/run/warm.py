@@ -24,6 +24,14 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from caderno.run.parent import LONGEST
 
 PROVISIONER = "caderno-warm"  # the name of its entry point
+# In the parent: no native threads, which a fork would lose, and matplotlib as kernels have it.
+_QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
 _GONE = -signal.SIGKILL  # how a kernel ended whose parent was killed: it was killed with it
 
 
@@ -34,12 +42,11 @@ class Parent:
         """Start it in `folder`; native thread pools have one thread there, and as many as a task may in its kernel."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
-        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "caderno.run.parent", str(theirs.fileno()), json.dumps(list(modules))],
+                [sys.executable, "-m", "caderno.run.parent", str(theirs.fileno()), json.dumps(list(modules)), "{}"],
                 cwd=folder,
-                env={**environment, **single, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+                env={**environment, **_QUIET},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -58,10 +65,10 @@ class Parent:
                 self._loaded = json.loads(self._socket.recv(LONGEST) or b"{}")
         return self._loaded
 
-    def fork(self, connection: str, folder: str, environment: Mapping[str, str], log: int) -> WarmKernel:
-        """Return a new kernel. Raises OSError where the parent is gone."""
+    def fork(self, arguments: Sequence[str], folder: str, environment: Mapping[str, str], log: int) -> WarmKernel:
+        """Return a new kernel with ipykernel's `arguments`. Raises OSError where the parent is gone."""
         assert self.loaded is not None
-        request = {"connection": connection, "cwd": folder, "env": dict(environment)}
+        request = {"arguments": list(arguments), "cwd": folder, "env": dict(environment)}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, self._asking:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno(), log])
@@ -126,11 +133,15 @@ class WarmProvisioner(LocalProvisioner):
     """Takes kernels from a parent, where jupyter_client's own provisioner would start processes."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork a kernel for the command that would have started one."""
-        parent: Parent = self.parent.warm  # type: ignore[union-attr]  # the engine's manager
-        connection = cmd[cmd.index("-f") + 1]
-        kernel = parent.fork(connection, kwargs["cwd"], kwargs["env"], kwargs["stdout"].fileno())
-        self.process = kernel  # type: ignore[assignment]  # of a Popen it has what is used
+        """Fork a kernel for the command that would have started one; where the parent is gone, start one."""
+        manager: Any = self.parent  # the engine's
+        try:
+            kernel = manager.warm.fork(cmd[3:], kwargs["cwd"], kwargs["env"], kwargs["stdout"].fileno())
+        except OSError as error:
+            manager.control.kind = f"cold: {error}"
+            return await super().launch_kernel(cmd, **kwargs)
+        manager.control.kind = "warm"
+        self.process = kernel
         self.cwd = kwargs["cwd"]
         self.pid = self.pgid = kernel.pid
         return self.connection_info

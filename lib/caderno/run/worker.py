@@ -102,7 +102,7 @@ def _attempt(
         control=control,
         timeout=task.timeout,
         on_cell=on_cell,
-        warm=context.warm if task.notebook.kernel == "python3" else None,
+        warm=None if task.cold else context.warm,
     )
     reads = undeclared(context.planner.project, execution.sight.read)
     failure = execution.failure or _edited(context, task, resolved) or _forbidden(task, reads)
@@ -132,6 +132,7 @@ def _attempt(
         code=resolved.code,
         git=context.git,
         tracking=tracked,
+        kernel=control.kind,
         metrics=context.tracking.metrics(tracked),
         cells=execution.cells,
         failure=failure,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -126,6 +126,10 @@ class TaskFile(_Mapping):
     retries: Annotated[int, Field(ge=0)] = Field(0, description="How often a failed task is tried again at once.")
     timeout: Duration | None = Field(
         None, description="The longest that the task may take: 90s, 20m, 2h, or seconds; then it is interrupted."
+    )
+    kernel: Literal["warm", "cold"] = Field(
+        "warm",
+        description="warm: forked from a process that has imported what notebooks import; cold: started anew.",
     )
     cpus: Amount = Field(1, description="The share of `--jobs` that the task takes; its native threads are as many.")
     resources: dict[Name, Amount] = Field(

@@ -274,6 +274,7 @@ class _Unfolder:
             where=self.document.where(("tasks", name)),
             retries=task.retries,
             timeout=task.timeout,
+            cold=task.kernel == "cold",
             cpus=task.cpus,
             resources=task.resources,
             on_request=task.on_request,

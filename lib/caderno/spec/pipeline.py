@@ -81,6 +81,7 @@ class Task:
     where: str
     retries: int = 0
     timeout: float | None = None
+    cold: bool = False
     cpus: int = 1
     resources: Mapping[str, int] = field(default_factory=dict)
     on_request: bool = False
