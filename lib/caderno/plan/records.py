@@ -46,10 +46,16 @@ class Output(_Model):
 
 
 class Cell(_Model):
-    """One executed code cell: `index` is its place in the executed notebook, from 0."""
+    """One executed code cell: `index` is its place in the executed notebook, from 0.
+
+    `cpu` is processor time in seconds, `peak` the most resident memory in bytes, both of the kernel and all that it
+    started; None where the system does not tell.
+    """
 
     index: int
     seconds: float
+    cpu: float | None = None
+    peak: int | None = None
 
 
 class Failure(_Model):
@@ -122,6 +128,8 @@ class TaskRecord(_Model):
     tracking: TrackingRun | None
     kernel: str = "cold"  # "warm", or "cold" with the reason where it was not asked for
     metrics: dict[str, float]
+    cpu: float | None = None  # as of a cell, of the whole task
+    peak: int | None = None
     cells: list[Cell]
     failure: Failure | None = None
     unseen: list[str] = []  # code that ran though the notebook was not seen to use it: "tools.a:f"

@@ -13,6 +13,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from caderno.plan.records import Cell as CellRecord
 from caderno.report.outputs import render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
@@ -36,6 +37,7 @@ class Cell:
     name: str = ""  # what the folded code is called
     outputs: tuple[Markup, ...] = ()
     seconds: float | None = None
+    peak: int | None = None  # bytes of memory, where it was measured
     summary: bool = False
     state: Literal["ran", "failed", "not run"] = "ran"
 
@@ -55,11 +57,11 @@ class Story:
         return next((cell for cell in self.cells if cell.place == place), None)
 
 
-def read(notebook: Mapping[str, Any], seconds: Mapping[int, float], failed: int | None) -> Story:
+def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int | None) -> Story:
     """Read an executed notebook for its page.
 
-    `seconds` says how long each code cell took, by its place from 0; `failed` is the place of the cell at which
-    the task ended, if it failed in one.
+    `ran` says what each code cell took that ran to its end, by its place from 0; `failed` is the place of the cell at
+    which the task ended, if it failed in one.
     """
     headings, lexer = Headings(), _language(notebook)
     places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
@@ -71,7 +73,9 @@ def read(notebook: Mapping[str, Any], seconds: Mapping[int, float], failed: int 
             cells.append(_prose(raw, place, rest if place == first else _source(raw), headings))
         elif raw["cell_type"] == "code":
             cell = _code(raw, place, lexer, headings)
-            cells.append(replace(cell, seconds=seconds.get(place), state=_state(raw, place, failed)))
+            if took := ran.get(place):
+                cell = replace(cell, seconds=took.seconds, peak=took.peak)
+            cells.append(replace(cell, state=_state(raw, place, failed)))
         else:
             html = Markup("<pre>{}</pre>").format(_source(raw)) if _source(raw).strip() else Markup("")
             cells.append(Cell("raw", place, _anchor(raw, place), html, name="Raw text"))

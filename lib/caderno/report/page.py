@@ -26,7 +26,7 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any]) -> str:
     failure = record.failure
     story = read(
         notebook,
-        {cell.index: cell.seconds for cell in record.cells},
+        {cell.index: cell for cell in record.cells},
         failure.cell if failure else None,
     )
     return render(

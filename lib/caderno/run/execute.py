@@ -25,13 +25,16 @@ from papermill.execute import execute_notebook, remove_error_markers
 from papermill.log import logger as papermill_logger
 
 from caderno.plan.records import Cell, Failure
-from caderno.run.kernels import CONNECTION, TIMEOUT, KernelControl, TaskKernelManager, private_folder
+from caderno.report.text import size
+from caderno.run.kernels import CONNECTION, MEMORY, TIMEOUT, KernelControl, TaskKernelManager, private_folder
 from caderno.run.log import Log
 from caderno.run.masking import Mask
+from caderno.run.meter import Meter, Usage
 from caderno.run.warm import Parent
 from caderno.run.watching import Sight, Watch, sight
 
 SAVE_EVERY = 10.0  # seconds between saves of the partial notebook: each writes the whole of it
+_MEMORY_GRACE = 2.0  # seconds for a cell that is over its memory to end by itself
 _ENGINE = "caderno"
 INJECTED = "injected-parameters"
 
@@ -48,6 +51,7 @@ class Execution:
     running: int | None = None
     failure: Failure | None = None
     sight: Sight = field(default_factory=Sight)
+    usage: Usage = field(default_factory=Usage)
 
 
 def execute(
@@ -62,22 +66,30 @@ def execute(
     log: Path,
     control: KernelControl,
     timeout: float | None = None,
+    memory: int | None = None,
     on_cell: Callable[[int, float], None],
     on_failure: Callable[[Failure, Path], None] | None = None,
     warm: Parent | None = None,
 ) -> Execution:
     """Execute the notebook whose JSON text is `raw`, with `parameters` injected; never raises for its failure.
 
-    `folder` is the kernel's working directory, `environment` its whole environment, `watch` what it looks for
-    in itself; the notebook is saved to `partial`, secrets hidden by `mask`, as it grows. `timeout` in seconds is
-    enforced from outside. What cells print goes to `log` as it comes. `on_cell(count, seconds)` is called after each
-    code cell, `on_failure(failure, connection file)` after one that failed, while its kernel is still there.
+    `folder` is the kernel's working directory, `environment` its whole environment, `watch` what it looks for in
+    itself; the notebook is saved to `partial`, secrets hidden by `mask`, as it grows. `timeout` in seconds and `memory`
+    in bytes are enforced from outside. What cells print goes to `log` as it comes. `on_cell(count, seconds)` is called
+    after each code cell, `on_failure(failure, connection file)` after one that failed, while its kernel is still there.
     With `warm`, its kernel is forked from that parent.
     """
     papermill_logger.setLevel(logging.ERROR)  # it warns about what is checked before
     execution = Execution()
     stack = contextlib.ExitStack()
     sockets = stack.enter_context(private_folder())
+    over: list[int] = []
+
+    def stop_over(peak: int) -> None:
+        over.append(peak)
+        control.stop(MEMORY, grace=_MEMORY_GRACE)
+
+    meter = control.meter = stack.enter_context(Meter(memory, stop_over))
     watchdog = threading.Timer(timeout, control.stop, [TIMEOUT]) if timeout else None
     if watchdog:
         watchdog.daemon = True
@@ -93,6 +105,7 @@ def execute(
                 execution=execution,
                 save=lambda notebook: write_notebook(mask.notebook(notebook), partial),
                 log=written,
+                meter=meter,
                 on_cell=on_cell,
                 on_failure=(lambda failure: on_failure(failure, sockets / CONNECTION)) if on_failure else None,
                 kernel_manager_class=TaskKernelManager.for_task(
@@ -112,11 +125,14 @@ def execute(
     finally:
         if watchdog:
             watchdog.cancel()
+        execution.usage = meter.usage
         control.ended()
         execution.sight = sight(sockets)
         stack.close()
     if control.reason:
         seconds = f" after {timeout:g} s" if control.reason == TIMEOUT and timeout else ""
+        if control.reason == MEMORY and memory:
+            seconds = f": it took {size(over[0])} of memory, and may take {size(memory)}"
         before = execution.failure
         trace = before.traceback if before else ""
         execution.failure = _failure(execution, control.reason, f"stopped{seconds}", trace)
@@ -180,6 +196,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
         execution: Execution,
         save: Callable[[Any], None],
         log: Log,
+        meter: Meter,
         on_cell: Callable[[int, float], None],
         on_failure: Callable[[Failure], None] | None,
     ) -> None:
@@ -191,6 +208,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
         self._execution = execution
         self._save = save
         self._log = log
+        self._meter = meter
         self._on_cell = on_cell
         self._on_failure = on_failure
         self._to_run = sum(map(_is_run, nb.cells))
@@ -206,6 +224,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
         if _is_run(cell):
             self._execution.running = cell_index
             self._log.started(len(self._execution.cells) + 1, self._to_run)
+            self._meter.cell_started()
         self._began = time.monotonic()
         super().cell_start(cell, cell_index, **kwargs)
 
@@ -220,7 +239,9 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
         failed = cell.metadata.papermill["status"] == self.FAILED
         if not failed and _is_run(cell) and cell_index is not None:
             self._execution.running = None
-            self._execution.cells.append(Cell(index=cell_index, seconds=round(seconds, 4)))
+            took = self._meter.cell_ended()
+            known = Cell(index=cell_index, seconds=round(seconds, 4), cpu=took.cpu, peak=took.peak)
+            self._execution.cells.append(known)
             self._on_cell(len(self._execution.cells), seconds)
         if failed and not died and self._on_failure:
             self._on_failure(_of_outputs(self._execution, cell))
@@ -245,13 +266,14 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         execution: Execution,
         save: Callable[[Any], None],
         log: Log,
+        meter: Meter,
         on_cell: Callable[[int, float], None],
         on_failure: Callable[[Failure], None] | None,
         kernel_manager_class: type[TaskKernelManager],
         start_timeout: int = 60,
         **kwargs: Any,
     ) -> Any:
-        manager = _Manager(nb, execution, save, log, on_cell, on_failure)
+        manager = _Manager(nb, execution, save, log, meter, on_cell, on_failure)
         manager.notebook_start()
         try:
             cls.execute_managed_notebook(

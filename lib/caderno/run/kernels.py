@@ -20,10 +20,12 @@ from typing import Any, Protocol
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from caderno.run.meter import Meter
 from caderno.run.warm import PROVISIONER, Parent
 
 TIMEOUT = "timeout"
 KILLED = "killed"
+MEMORY = "out of memory"
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 CONNECTION = "kernel.json"  # the connection file's name
 _LAUNCHER = ["-m", "ipykernel_launcher"]
@@ -73,6 +75,7 @@ class KernelControl:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.kind = "cold"
+        self.meter: Meter | None = None
         self._pid: int | None = None
         self._process: Process | None = None
         self._lock = threading.Lock()
@@ -82,14 +85,16 @@ class KernelControl:
         """Note the kernel's process; end it at once if it was stopped before it started."""
         with self._lock:
             self._pid, self._process = process.pid, process
+            if self.meter:
+                self.meter.pid = process.pid
             stopped = self.reason is not None
         if stopped:
             self.kill()
 
     def renew(self) -> None:
-        """Forget a timeout before the task is tried again; a task that was killed stays so."""
+        """Forget a limit that was reached before the task is tried again; a task that was killed stays so."""
         with self._lock:
-            if self.reason == TIMEOUT:
+            if self.reason in (TIMEOUT, MEMORY):
                 self.reason, self._killer = None, None
 
     def stop(self, reason: str, grace: float = GRACE) -> None:

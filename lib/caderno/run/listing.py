@@ -129,7 +129,12 @@ def show_record(record: TaskRecord, place: str) -> None:
 
 
 def _facts(record: TaskRecord, place: str) -> list[tuple[str, str, str]]:
+    from caderno.report.text import size
+
     facts = [("notebook", record.notebook, ""), ("result", place, ""), ("fingerprint", record.fingerprint, "")]
+    facts.append(("kernel", record.kernel, ""))
+    if record.peak:
+        facts.append(("took", f"{record.cpu:g} s of processor, {size(record.peak)} of memory", ""))
     for name, value in record.params.items():
         facts.append(("parameter", name, f"{value}{'' if name in record.overridden else '  (default)'}"))
     for name, items in record.inputs.items():

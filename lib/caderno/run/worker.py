@@ -101,6 +101,7 @@ def _attempt(
         log=staged / LOG,
         control=control,
         timeout=task.timeout,
+        memory=task.memory,
         on_cell=on_cell,
         warm=None if task.cold else context.warm,
     )
@@ -134,6 +135,8 @@ def _attempt(
         tracking=tracked,
         kernel=control.kind,
         metrics=context.tracking.metrics(tracked),
+        cpu=execution.usage.cpu,
+        peak=execution.usage.peak,
         cells=execution.cells,
         failure=failure,
         unseen=sorted(execution.sight.ran),

@@ -27,6 +27,7 @@ from caderno.spec.yaml import Document, Key
 
 _NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 _DURATION = r"^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$"
+_MEMORY = r"^\s*(\d+(?:\.\d+)?)\s*([KMGTkmgt])B?\s*$"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str, Field(pattern=_NAME)]
@@ -39,6 +40,12 @@ def _duration(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     raise ValueError("a duration is a number with a unit, such as 90s, 20m, 2h")
+
+
+def _memory(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.match(_MEMORY, value)):
+        return int(float(match[1]) * 1000 ** " KMGT".index(match[2].upper()))
+    raise ValueError("an amount of memory is a number with a unit, such as 500M or 4G")
 
 
 def _distinct(values: list[Scalar]) -> list[Scalar]:
@@ -63,6 +70,7 @@ Duration = Annotated[
     Field(gt=0),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": _DURATION}]}),
 ]
+Memory = Annotated[int, BeforeValidator(_memory), Field(gt=0), WithJsonSchema({"type": "string", "pattern": _MEMORY})]
 Amount = Annotated[int, Field(ge=1)]
 Values = Annotated[list[Scalar], Field(min_length=1), AfterValidator(_distinct)]
 
@@ -134,6 +142,9 @@ class TaskFile(_Mapping):
     cpus: Amount = Field(1, description="The share of `--jobs` that the task takes; its native threads are as many.")
     resources: dict[Name, Amount] = Field(
         {}, description="What the task takes of the pipeline's resources while it runs, such as gpu: 1."
+    )
+    memory: Memory | None = Field(
+        None, description="The most memory that the task may take, with all that it starts: 500M, 4G; then it is ended."
     )
     env: list[Variable] = Field(
         [], description="Environment variables whose values count as parameters do; with the pipeline's."

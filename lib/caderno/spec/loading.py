@@ -274,6 +274,7 @@ class _Unfolder:
             where=self.document.where(("tasks", name)),
             retries=task.retries,
             timeout=task.timeout,
+            memory=task.memory,
             cold=task.kernel == "cold",
             cpus=task.cpus,
             resources=task.resources,

@@ -65,7 +65,8 @@ class Task:
     `id` is "train[model=forest]", `name` "train". `params` are the resolved parameters, the notebook's
     defaults included, inputs and outputs apart; `given` are those of them that the pipeline sets.
     `outputs` maps a parameter to a path in the result's directory; those of kind mlflow-model are in `models`.
-    `timeout` is in seconds. `cpus` and `resources` are what it takes of what a run has while it runs.
+    `timeout` is in seconds, `memory` in bytes. `cpus` and `resources` are what it takes, while it runs, of what a run
+    has.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Task:
     where: str
     retries: int = 0
     timeout: float | None = None
+    memory: int | None = None
     cold: bool = False
     cpus: int = 1
     resources: Mapping[str, int] = field(default_factory=dict)
