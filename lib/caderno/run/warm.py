@@ -137,8 +137,8 @@ class WarmProvisioner(LocalProvisioner):
         manager: Any = self.parent  # the engine's
         try:
             kernel = manager.warm.fork(cmd[3:], kwargs["cwd"], kwargs["env"], kwargs["stdout"].fileno())
-        except OSError as error:
-            manager.control.kind = f"cold: {error}"
+        except OSError:
+            manager.control.kind = "cold: the parent of warm kernels is gone"
             return await super().launch_kernel(cmd, **kwargs)
         manager.control.kind = "warm"
         self.process = kernel

@@ -100,6 +100,31 @@ def test_a_killed_engine_takes_its_kernels_along_and_the_next_run_goes_on(waits:
     assert left == []
 
 
+@pytest.mark.parametrize("waits", ["warm"], indirect=True)
+def test_a_killed_parent_costs_the_task_that_ran_and_later_ones_start_cold(waits: Workshop) -> None:
+    waits.notebook("late.ipynb", "made: str = ''", f"{NOTE}\nnote('late')")
+    waits.pipeline("""
+        done: {notebook: done.ipynb, outputs: {made: made.txt}}
+        slow: {notebook: slow.ipynb, inputs: {made: done.made}}
+        after: {notebook: after.ipynb, after: [slow]}
+        late: {notebook: late.ipynb, inputs: {made: done.made}}
+    """)
+    run = waits.start("run", "--jobs", "1", env={MARK: str(waits.root)})
+    until(lambda: "slow" in waits.calls())
+    (parent,) = [one for one in psutil.Process(run.pid).children() if "caderno.run.parent" in one.cmdline()]
+    parent.kill()
+    done = ended(run, 60)
+    assert done.code == 1, done.out
+    assert waits.run_states() == {"done": "succeeded", "slow": "failed", "after": "skipped", "late": "succeeded"}
+    assert waits.outcome("slow").kind == "dead kernel"
+    assert waits.record("done").kernel == "warm"
+    assert waits.record("late").kernel == "cold: the parent of warm kernels is gone"
+    until(lambda: not kernels(waits), 2, "a kernel outlives its parent")
+    assert statuses(waits) == {"tiny": "FAILED", "done": "FINISHED", "slow": "FAILED", "late": "FINISHED"}
+    waits.write("go", "")
+    assert waits.caderno("run").code == 0
+
+
 def test_a_kernel_in_native_code_dies_with_its_engine_too(waits: Workshop) -> None:
     waits.pipeline("native: {notebook: native.ipynb}")
     run = started(waits)
