@@ -95,28 +95,81 @@ def remove(*paths: Path) -> None:
         subprocess.run(["rm", "-rf", str(path)], check=True)
 
 
+FLOOR = """
+import sys
+from pathlib import Path
+import mlflow
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_score
+Path("out").mkdir(exist_ok=True)
+mlflow.set_experiment("bench")
+for depth in range(1, int(sys.argv[1]) + 1):
+    X, y = load_breast_cancer(return_X_y=True)
+    forest = RandomForestClassifier(30, max_depth=depth, random_state=0)
+    auc = cross_val_score(forest, X, y, scoring="roc_auc").mean()
+    with mlflow.start_run():
+        mlflow.log_metric("auc", auc)
+    Path(f"out/{depth}.txt").write_text(str(auc))
+"""
+API = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+import papermill
+
+
+def run(depth):
+    parameters = {"depth": depth, "score": f"out/{depth}.txt"}
+    papermill.execute_notebook("notebooks/task.ipynb", f"out/{depth}.ipynb", parameters, progress_bar=False)
+
+
+if __name__ == "__main__":
+    Path("out").mkdir(exist_ok=True)
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(run, range(1, int(sys.argv[1]) + 1)))
+"""
+
+
 def sweep(folder: Path, repetitions: int) -> None:
     """A sweep of 8 small training notebooks that log to MLflow."""
-    projects.single(folder, "depth", 8, "score", TRAIN)
+    _sweep(folder, repetitions, 8)
+
+
+def sweep32(folder: Path, _repetitions: int) -> None:
+    """The same with 32: once, since papermill in a loop takes minutes."""
+    _sweep(folder, 1, 32)
+
+
+def _sweep(folder: Path, repetitions: int, count: int) -> None:
+    binaries = peers.peers()
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    out = folder / "out"
-
-    def loop() -> list[list[str]]:
-        out.mkdir(exist_ok=True)
-        return [
-            [*PAPERMILL, "notebooks/task.ipynb", f"out/{n}.ipynb", "-p", "depth", str(n), "-p", "score", f"out/{n}.txt"]
-            for n in range(1, 9)
-        ]
-
-    compete(
-        "a sweep of 8 small training notebooks",
-        [
-            Contestant("papermill, one after the other", loop, lambda: remove(out)),
-            Contestant("caderno run", lambda: [[*CADERNO, "run"]], lambda: remove(folder / "data")),
-        ],
-        folder,
-        repetitions,
+    projects.single(folder, "depth", count, "score", TRAIN)
+    (folder / "floor.py").write_text(FLOOR)
+    (folder / "api.py").write_text(API)
+    task = f"{shlex.join(PAPERMILL)} notebooks/task.ipynb out/N.ipynb -p depth N -p score out/N.txt"
+    (folder / "Snakefile").write_text(
+        f"rule all:\n    input: expand('out/{{n}}.txt', n=range(1, {count + 1}))\n"
+        f"rule task:\n    output: 'out/{{n}}.txt'\n    shell: '{task.replace('N', '{wildcards.n}')}'\n"
     )
+    loop = [shlex.split(task.replace("N", str(n))) for n in range(1, count + 1)]
+    cold = [*CADERNO, "run", "--kernels", "cold"]
+
+    def clean() -> None:
+        remove(folder / "data", folder / "out")
+        (folder / "out").mkdir()
+
+    every = [
+        Contestant("caderno run", lambda: [[*CADERNO, "run"]], clean),
+        Contestant("caderno run --kernels cold", lambda: [cold], clean),
+        Contestant("the same as plain functions", lambda: [[PYTHON, "floor.py", str(count)]], clean),
+        Contestant("papermill, one after the other", lambda: loop, clean),
+        Contestant("papermill's API, two at a time", lambda: [[PYTHON, "api.py", str(count)]], clean),
+    ]
+    if binaries:
+        words = [str(binaries / "snakemake"), "--cores", "2", "--quiet"]
+        every.append(Contestant("snakemake -c2, calling papermill", lambda: [words], clean))
+    compete(f"a sweep of {count} small training notebooks", every, folder, repetitions)
 
 
 def one(folder: Path, repetitions: int) -> None:
@@ -125,11 +178,29 @@ def one(folder: Path, repetitions: int) -> None:
     compete(
         "one trivial notebook",
         [
-            Contestant("papermill", lambda: [[*PAPERMILL, "notebooks/task.ipynb", "out.ipynb"]]),
             Contestant("caderno run", lambda: [[*CADERNO, "run"]], lambda: remove(folder / "data")),
+            Contestant(
+                "caderno run --kernels cold",
+                lambda: [[*CADERNO, "run", "--kernels", "cold"]],
+                lambda: remove(folder / "data"),
+            ),
+            Contestant("papermill", lambda: [[*PAPERMILL, "notebooks/task.ipynb", "out.ipynb"]]),
         ],
         folder,
         repetitions,
+    )
+
+
+def many(folder: Path, _repetitions: int) -> None:
+    """500 trivial notebooks, 16 at once: each must start."""
+    projects.single(folder, "n", 500, "out", TRIVIAL)
+    compete(
+        "500 trivial notebooks, 16 at once",
+        [
+            Contestant("caderno run", lambda: [[*CADERNO, "run", "--jobs", "16"]], lambda: remove(folder / "data")),
+        ],
+        folder,
+        1,
     )
 
 
@@ -168,7 +239,7 @@ def _peers(binaries: Path | None, count: int) -> list[tuple[str, Callable[[Path]
     ]
 
 
-CASES = {"nothing": nothing, "one": one, "sweep": sweep}
+CASES = {"nothing": nothing, "one": one, "sweep": sweep, "sweep32": sweep32, "many": many}
 
 
 def main() -> None:
