@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,12 @@ class Project:
     def lib(self) -> Path:
         """The packages that notebooks share."""
         return self.root / "lib"
+
+    @property
+    def python_path(self) -> str:
+        """What kernels have as PYTHONPATH: lib/, before what is inherited."""
+        inherited = os.environ.get("PYTHONPATH")
+        return f"{self.lib}{os.pathsep}{inherited}" if inherited else str(self.lib)
 
     @property
     def reports(self) -> Path:

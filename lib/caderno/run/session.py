@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where som
     from caderno.run.warm import Parent
     from caderno.run.worker import RunContext
 
+# jsonschema's grammar of IRIs takes twice as long to import as papermill without it, and no notebook's schema has any.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None: not to be imported
+
 
 @dataclass(frozen=True)
 class Options:
@@ -108,12 +111,19 @@ class _Session:
                     tracking.close_orphan(run_id, ending)
 
     def _run_tasks(self) -> tuple[RunContext, TrackingRun]:
+        warm = self._parent()  # it loads while papermill and MLflow are imported here
+        try:
+            return self._run_with(warm)
+        finally:
+            if warm:
+                warm.close()
+
+    def _run_with(self, warm: Parent | None) -> tuple[RunContext, TrackingRun]:
         from caderno.run.scheduler import Scheduler
         from caderno.run.tracking import Tracking, source_tags
         from caderno.run.worker import RunContext
 
         project, name = self._planner.project, self._plan.pipeline.name
-        warm = self._parent()
         tracking = Tracking(project, name)
         journal = journals.Journal(project, self.id, tracking.uri)
         tags = source_tags(self._git, self._user) | {"caderno.run": self.id, "caderno.pipeline": name}
@@ -136,26 +146,22 @@ class _Session:
             return self._work(context, task, resolved, why, control)
 
         options = self._options
-        try:
-            Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
-        finally:
-            if warm:
-                warm.close()
+        Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
         return context, parent
 
     def _parent(self) -> Parent | None:
-        """Start the parent of warm kernels: it loads while MLflow is opened here."""
+        """Start the parent of warm kernels, if a task wants one."""
         from caderno.run.preload import wanted
         from caderno.run.warm import Parent
-        from caderno.run.worker import python_path
 
-        if not self._options.warm or sys.platform != "linux":
+        tasks = [planned.task for planned in self._plan.tasks if not (planned.record or planned.task.cold)]
+        if not tasks or not self._options.warm or sys.platform != "linux":
             return None
-        tasks = [planned.task for planned in self._plan.tasks if not planned.record]
         notebooks = {task.notebook.path: (task.notebook, self._planner.seen(task)) for task in tasks}
         project = self._planner.project
-        environment = {**os.environ, "PYTHONPATH": python_path(project)}
-        return Parent(wanted(notebooks.values()), project.root, environment)
+        environment = {**os.environ, "PYTHONPATH": project.python_path}
+        modules = self._plan.pipeline.preload
+        return Parent(wanted(notebooks.values()) if modules is None else modules, project.root, environment)
 
     def _check_kernels(self) -> None:
         """A kernel that is not installed is an error before anything starts."""

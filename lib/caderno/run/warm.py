@@ -80,8 +80,6 @@ class Parent:
     def close(self) -> None:
         """End it; kernels that are still there end with it."""
         self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
         self._process.kill()
         self._process.wait()
 

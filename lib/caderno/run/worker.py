@@ -15,7 +15,6 @@ from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
-from caderno.project import Project
 from caderno.run import execute as executing
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
@@ -184,14 +183,8 @@ def kernel_environment(context: RunContext, task: Task, tracked: TrackingRun) ->
         defaults
         | dict(os.environ)
         | context.tracking.kernel_environment(tracked)
-        | {"PYTHONPATH": python_path(context.planner.project)}
+        | {"PYTHONPATH": context.planner.project.python_path}
     )
-
-
-def python_path(project: Project) -> str:
-    """Return what a kernel has as PYTHONPATH: the project's lib/ before what is inherited."""
-    inherited = os.environ.get("PYTHONPATH")
-    return f"{project.lib}{os.pathsep}{inherited}" if inherited else str(project.lib)
 
 
 def tags_of(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]:

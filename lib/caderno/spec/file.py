@@ -170,6 +170,9 @@ class PipelineFile(_Mapping):
         [], description="Environment variables whose values count, as parameters do, for every task."
     )
     strict: bool = Field(False, description="Whether reading a file that is no declared input fails a task.")
+    preload: list[str] | None = Field(
+        None, description="The modules that warm kernels have imported; default: what the notebooks import."
+    )
     resources: dict[Name, Amount] = Field(
         {}, description="How much of each resource a run has, such as gpu: 1; tasks name what they take."
     )

@@ -170,6 +170,7 @@ class _Unfolder:
             profile,
             ordered,
             self.file.resources,
+            None if self.file.preload is None else tuple(self.file.preload),
             {axis: source for axis, source in self.sources.items() if axis not in self.values},
             closed,
         )

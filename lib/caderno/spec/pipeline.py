@@ -111,6 +111,7 @@ class Task:
 class Pipeline:
     """A pipeline ready to plan: `tasks` by id, each after its upstream; `resources` is what a run has of each.
 
+    `preload` are the modules that warm kernels have imported, None for those that notebooks import.
     `open` names the outputs that the values of matrices will come from, by task of the file and axis.
     """
 
@@ -119,6 +120,7 @@ class Pipeline:
     profile: str | None
     tasks: dict[str, Task]
     resources: Mapping[str, int] = field(default_factory=dict)
+    preload: tuple[str, ...] | None = None
     open: Mapping[OpenAxis, FromTask] = field(default_factory=dict)
     _unfold: Callable[[Mapping[OpenAxis, Sequence[Any]]], Pipeline] | None = field(default=None, repr=False)
 

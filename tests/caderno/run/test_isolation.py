@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from workshop import Workshop
+from workshop import Workshop, code
 
 from caderno.plan.records import TaskRecord
 
@@ -114,6 +114,15 @@ SHOWN = [
 ]
 
 
+LONG = [
+    "import matplotlib.pyplot as plt\nimport numpy as np\nimport pandas as pd\ntotal = 0",
+    "total += {n}\nprint('total', total)",
+    "pd.DataFrame({{'x': np.arange({n} % 7), 'y': {n}}})",
+    "plt.plot([0, {n}], [1, {n}]);",
+    "np.random.default_rng({n}).normal(size=3).round(6)",
+]
+
+
 @dataclass(frozen=True)
 class Kind:
     """What was found in kernels of one kind: the values of probes by name, the outputs shown, the records."""
@@ -121,6 +130,8 @@ class Kind:
     found: dict[str, Any]
     random: list[dict[str, Any]]
     shown: list[Any]
+    long: list[Any]
+    tags: list[Any]
     records: dict[str, TaskRecord]
 
 
@@ -138,20 +149,36 @@ def _probed(shop: Workshop, kind: str) -> Kind:
     randoms = [_cell(name, source) for name, source in RANDOM.items()]
     shop.notebook("random.ipynb", "made: str = ''\nn: int = 0", IMPORTS, PROBE, *randoms, write)
     shop.notebook("shown.ipynb", None, IMPORTS, *SHOWN)
+    long = [LONG[0], *(LONG[1 + n % 4].format(n=n) for n in range(199))]
+    shop.notebook("long.ipynb", None, *long)
+    expected, never = code("raise KeyError('expected')", "raises-exception"), code("raise KeyError", "skip-execution")
+    shop.notebook("tags.ipynb", None, expected, "print('after')", never, code("print('gone')", "remove_cell"))
     shop.pipeline("""
+        long: {notebook: long.ipynb, after: [dirty]}
+        tags: {notebook: tags.ipynb, after: [dirty]}
         dirty: {notebook: dirty.ipynb}
         probe: {notebook: probe.ipynb, after: [dirty], outputs: {made: made.json}}
         random: {notebook: random.ipynb, matrix: {n: [1, 2]}, after: [dirty], outputs: {made: made.json}}
         shown: {notebook: shown.ipynb, after: [dirty]}
     """)
     done = shop.caderno("run", "--kernels", kind, "--jobs", "1")
-    assert done.code == 0, done.out
-    names = ["dirty", "probe", "random[n=1]", "random[n=2]", "shown"]
-    cells_shown = json.loads((shop.result("shown") / "notebook.ipynb").read_text())["cells"]
+    assert shop.run_states().pop("tags") == "failed"
+    assert "1 failed, 6 succeeded" in done, done.out
+    names = ["dirty", "probe", "random[n=1]", "random[n=2]", "shown", "long", "tags"]
+    outputs = {
+        name: [
+            (cell["execution_count"], cell["outputs"])
+            for cell in json.loads((shop.result(name) / "notebook.ipynb").read_text())["cells"]
+            if cell["cell_type"] == "code"
+        ]
+        for name in names[4:]
+    }
     return Kind(
         json.loads((shop.result("probe") / "made.json").read_text().replace(str(shop.root), "ROOT")),
         [json.loads((shop.result(name) / "made.json").read_text()) for name in names[2:4]],
-        [cell["outputs"] for cell in cells_shown[1:]],
+        [shown for _, shown in outputs["shown"][1:]],
+        outputs["long"],
+        outputs["tags"],
         {name: shop.record(name) for name in names},
     )
 
@@ -197,3 +224,22 @@ def _settled(outputs: Any) -> Any:
     if "widget-view" in text:
         return [sorted(output["data"]) for output in outputs]
     return json.loads(text)
+
+
+def test_a_notebook_of_200_cells_has_the_same_outputs(kinds: dict[str, Kind]) -> None:
+    warm, cold = kinds["warm"].long, kinds["cold"].long
+    assert len(warm) == 200
+    assert warm == cold
+    assert sum(bool(outputs) for _, outputs in warm) >= 199
+    assert sum("image/png" in output.get("data", {}) for _, outputs in warm for output in outputs) > 40
+
+
+def test_tags_mean_what_they_mean_to_papermill(kinds: dict[str, Kind]) -> None:
+    """It runs on after an expected error, and counts the task as failed all the same."""
+    for kind in kinds.values():
+        (raised,), (after,), never, gone = (outputs for _, outputs in kind.tags)
+        assert (raised["ename"], raised["evalue"]) == ("KeyError", "'expected'")
+        assert ["".join(after["text"]), never, "".join(gone[0]["text"])] == ["after\n", [], "gone\n"]
+        failure = kind.records["tags"].failure
+        assert failure
+        assert (failure.kind, failure.message) == ("KeyError", "'expected'")
