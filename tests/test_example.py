@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = (ROOT / "notebooks").rglob("[!.]*.ipynb")
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def environment(project: Path) -> dict[str, str]:

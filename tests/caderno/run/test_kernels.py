@@ -35,7 +35,7 @@ ctypes.PyDLL(None).sleep(300)  # holds the interpreter's lock
 """
 
 
-@pytest.fixture(params=["warm", "cold"])
+@pytest.fixture(params=["warm", pytest.param("cold", marks=pytest.mark.slow)])
 def waits(shop: Workshop, request: pytest.FixtureRequest) -> Iterator[Workshop]:
     """`done` ends at once; then `slow` waits for the file `go`, and `after` for `slow`."""
     shop.notebook("done.ipynb", 'made: str = ""', f"{NOTE}\nnote('done')\nPath(made).write_text('made')")

@@ -22,7 +22,7 @@ CELLS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["warm", "cold"])
+@pytest.fixture(scope="module", params=["warm", pytest.param("cold", marks=pytest.mark.slow)])
 def measured(new_shop: Callable[[], Workshop], request: pytest.FixtureRequest) -> Workshop:
     shop = new_shop()
     shop.notebook("one.ipynb", None, *CELLS)
@@ -56,7 +56,7 @@ def test_the_task_has_the_sum_and_the_peak(measured: Workshop) -> None:
     assert "of memory" in (measured.result("one") / "report.html").read_text()
 
 
-@pytest.mark.parametrize("kind", ["warm", "cold"])
+@pytest.mark.parametrize("kind", ["warm", pytest.param("cold", marks=pytest.mark.slow)])
 def test_a_task_over_its_memory_is_ended_and_says_where_and_how_much(shop: Workshop, kind: str) -> None:
     grows = f"import time\nkept = []\nwhile True:\n    kept.append(b'x' * {10 * M})\n    time.sleep(0.02)"
     shop.notebook("grows.ipynb", None, "import time", grows, "after = 1")
