@@ -32,6 +32,7 @@ _QUIET = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
+_PATIENCE = 120.0  # seconds to wait for the parent's imports
 _GONE = -signal.SIGKILL  # how a kernel ended whose parent was killed: it was killed with it
 
 
@@ -53,6 +54,7 @@ class Parent:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        ours.settimeout(_PATIENCE)
         self._socket = ours
         self._asking = threading.Lock()
         self._loaded: dict[str, str] | None = None
@@ -62,7 +64,11 @@ class Parent:
         """What it has imported: for each module "" or why it is left to the kernels; waits for it."""
         with self._asking:
             if self._loaded is None:
-                self._loaded = json.loads(self._socket.recv(LONGEST) or b"{}")
+                try:
+                    self._loaded = json.loads(self._socket.recv(LONGEST) or b"{}")
+                except TimeoutError:  # an import that hangs: kernels start cold
+                    self._process.kill()
+                    self._loaded = {}
         return self._loaded
 
     def fork(self, arguments: Sequence[str], folder: str, environment: Mapping[str, str], log: int) -> WarmKernel:
@@ -72,6 +78,7 @@ class Parent:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, self._asking:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno(), log])
+        ours.settimeout(_PATIENCE)
         told = json.loads(ours.recv(LONGEST) or b"{}")
         if "pid" not in told:
             raise OSError("the parent of warm kernels is gone")
