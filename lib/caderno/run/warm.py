@@ -76,12 +76,15 @@ class Parent:
         assert self.loaded is not None
         request = {"arguments": list(arguments), "cwd": folder, "env": dict(environment)}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, self._asking:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno(), log])
         ours.settimeout(_PATIENCE)
-        told = json.loads(ours.recv(LONGEST) or b"{}")
-        if "pid" not in told:
-            raise OSError("the parent of warm kernels is gone")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(ours)
+            with theirs, self._asking:
+                socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno(), log])
+            told = json.loads(ours.recv(LONGEST) or b"{}")
+            if "pid" not in told:
+                raise OSError("the parent of warm kernels is gone")
+            stack.pop_all()
         return WarmKernel(told["pid"], ours)
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ def test_an_import_that_hangs_is_not_waited_for(make: Make, monkeypatch: pytest.
     monkeypatch.setattr(warm, "_PATIENCE", 1.0)
     parent = make("hangs", hangs="import time; time.sleep(1000)")
     assert parent.loaded == {}
-    with pytest.raises(OSError, match="Broken pipe|gone"), (tmp_path / "log").open("wb") as log:
+    with pytest.raises(OSError, match=r"Broken pipe|gone"), (tmp_path / "log").open("wb") as log:
         parent.fork([], str(tmp_path), {}, log.fileno())
 
 
