@@ -81,6 +81,8 @@ def load(names: list[str]) -> dict[str, str]:
         told[name] = _THREAD if _threads() > threads else ""
     for name in asking & sys.modules.keys():
         del sys.modules[name]
+    if orm := sys.modules.get("sqlalchemy.orm"):
+        orm.configure_mappers()  # which the first query of each kernel would do
     return told
 
 

@@ -18,7 +18,7 @@ from caderno.run import journal as journals
 from caderno.run import provenance
 from caderno.run.outcomes import Outcomes
 from caderno.run.stop import Stop
-from caderno.run.tracking import tracking_uri
+from caderno.run.tracking import loaded_when_used, tracking_uri
 from caderno.spec import Task
 
 if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
@@ -161,7 +161,10 @@ class _Session:
         project = self._planner.project
         environment = {**os.environ, "PYTHONPATH": project.python_path}
         modules = self._plan.pipeline.preload
-        return Parent(wanted(notebooks.values()) if modules is None else modules, project.root, environment)
+        if modules is None:
+            modules = tuple(wanted(notebooks.values()))
+            modules += loaded_when_used(project) if "mlflow" in modules else ()
+        return Parent(modules, project.root, environment)
 
     def _check_kernels(self) -> None:
         """A kernel that is not installed is an error before anything starts."""

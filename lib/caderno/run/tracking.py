@@ -53,6 +53,12 @@ def environment(project: Project) -> dict[str, str]:
     }
 
 
+def loaded_when_used(project: Project) -> tuple[str, ...]:
+    """Return the modules that MLflow imports when a first run is opened in the project's store."""
+    kind = "rest_store" if tracking_uri(project).startswith(("http:", "https:")) else "sqlalchemy_store"
+    return f"mlflow.store.tracking.{kind}", "git"
+
+
 @dataclass(frozen=True)
 class Model:
     """A model that a task's run logged: MLflow's URI for it, and where its files are."""

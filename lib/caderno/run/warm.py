@@ -29,6 +29,7 @@ _QUIET = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
