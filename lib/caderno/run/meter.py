@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_EVERY = 0.2  # seconds between two looks
+_EVERY = 0.2  # seconds between two looks, or more
+_SHARE = 0.05  # of a processor that looking may take, on a machine of many processes
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -137,13 +139,14 @@ class _Sampler:
                     self._thread = None
                     return
                 meters = {meter.pid: meter for meter in self._meters if meter.pid}
+            began = time.monotonic()
             members: dict[int, list[_Process]] = {pid: [] for pid in meters}
             for process in _processes() if meters else ():
                 if process.session in members:
                     members[process.session].append(process)
             for pid, meter in meters.items():
                 meter.sampled(members[pid])
-            wait.wait(_EVERY)
+            wait.wait(max(_EVERY, (time.monotonic() - began) / _SHARE))
 
 
 def _processes() -> Iterator[_Process]:
