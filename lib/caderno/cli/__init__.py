@@ -28,8 +28,7 @@ def main() -> None:
     except click.Abort:
         raise SystemExit(130) from None
     except CadernoError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+        raise SystemExit(_told(str(error), error.exit_code)) from None
     except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
@@ -37,5 +36,9 @@ def main() -> None:
         if error.errno not in _DISK:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {where}{error.strerror}", err=True)
-        raise SystemExit(2) from None
+        raise SystemExit(_told(f"{where}{error.strerror}", CadernoError.exit_code)) from None
+
+
+def _told(message: str, code: int) -> int:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    return code

@@ -13,6 +13,8 @@ from caderno.errors import did_you_mean
 
 if TYPE_CHECKING:
     from caderno.plan.planner import Planner
+    from caderno.plan.store import Store
+    from caderno.project import Project
 
 
 class _Commands(click.Group):
@@ -100,3 +102,13 @@ def planner_of(pipeline: str | None, profile: str | None, parameters: tuple[str,
         overrides.append((name, value))
     name = spec.choose(project, pipeline)
     return Planner(project, spec.load(project, name, profile, overrides), verify)
+
+
+def store_of(pipeline: str | None) -> tuple[Project, Store]:
+    """Return the project one stands in and the results of the pipeline named. Raises CadernoError."""
+    from caderno import spec
+    from caderno.plan.store import Store
+    from caderno.project import Project
+
+    project = Project.find(Path.cwd())
+    return project, Store(project, spec.choose(project, pipeline))

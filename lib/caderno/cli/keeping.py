@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from caderno.cli import completing
-from caderno.cli.common import cli, pipeline_option
+from caderno.cli.common import cli, pipeline_option, store_of
 from caderno.errors import CadernoError
 
 
@@ -104,27 +104,17 @@ def gc(pipeline: str | None, keep: int, dry_run: bool) -> None:
     caderno gc --dry-run
     caderno gc --keep 1
     """
-    import shutil
-
-    from caderno import spec
     from caderno.plan import gc as collecting
-    from caderno.plan.store import Store
-    from caderno.project import Project
     from caderno.run.listing import show_garbage
     from caderno.run.tracking import Tracking
 
-    project = Project.find(Path.cwd())
-    store = Store(project, spec.choose(project, pipeline))
+    project, store = store_of(pipeline)
     with store.alone():
         results, kept = collecting.unneeded(store, keep, Tracking(project, store.pipeline).registered())
         leftovers = collecting.leftovers(store)
         show_garbage(results, kept, leftovers, dry_run)
-        if dry_run:
-            return
-        for result in results:
-            collecting.remove(result)
-        for path in leftovers:
-            shutil.rmtree(path, ignore_errors=True)
+        if not dry_run:
+            collecting.remove([*(result.place for result in results), *leftovers])
 
 
 @cli.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from caderno.cli import completing
-from caderno.cli.common import cli, pipeline_option, pipeline_options, planner_of
+from caderno.cli.common import cli, pipeline_option, pipeline_options, planner_of, store_of
 from caderno.errors import CadernoError
 
 if TYPE_CHECKING:
@@ -26,15 +26,10 @@ def status(pipeline: str | None, unfold: bool) -> None:
 
 
 def _last_run(pipeline: str | None) -> RunRecord:
-    from caderno import spec
-    from caderno.plan.store import Store
-    from caderno.project import Project
-
-    project = Project.find(Path.cwd())
-    name = spec.choose(project, pipeline)
-    record = Store(project, name).last_run()
+    _, store = store_of(pipeline)
+    record = store.last_run()
     if record is None:
-        raise CadernoError(f"the pipeline {name} has not been run yet", "run: caderno run")
+        raise CadernoError(f"the pipeline {store.pipeline} has not been run yet", "run: caderno run")
     return record
 
 

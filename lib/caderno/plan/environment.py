@@ -32,7 +32,7 @@ def hidden(value: Any) -> Any:
     """Return a JSON value as a record holds it: without the values of secret variables."""
     text = json.dumps(value)
     for secret in sorted(secrets(os.environ), key=len, reverse=True):
-        text = text.replace(json.dumps(secret)[1:-1], MASKED).replace(secret, MASKED)
+        text = text.replace(secret, MASKED)
     return json.loads(text)
 
 

@@ -7,12 +7,12 @@ that is needed has it among its inputs. What is not a result of this pipeline is
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from caderno.plan.records import TaskRecord
-from caderno.plan.store import LATEST, Store, read_record
+from caderno.plan.store import LATEST, RECORD, Store, read_record
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,11 @@ def unneeded(store: Store, keep: int, registered: Collection[str] = ()) -> tuple
     return [Result(place, record, _freed(place)) for place, record in left], len(kept)
 
 
-def remove(result: Result) -> None:
-    """Remove a result from the disk: its record first, so that what a crash leaves behind is none."""
-    (result.place / "task.json").unlink(missing_ok=True)
-    shutil.rmtree(result.place, ignore_errors=True)
+def remove(places: Iterable[Path]) -> None:
+    """Remove results and leftovers from the disk: a record first, so that what a crash leaves behind is no result."""
+    for place in places:
+        (place / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def leftovers(store: Store) -> list[Path]:

@@ -13,7 +13,7 @@ from caderno.errors import CadernoError, MissingInput
 from caderno.plan import digests
 from caderno.plan.cache import StatCache, status_of
 from caderno.plan.code import CodeScanner, Seen
-from caderno.plan.environment import recorded
+from caderno.plan.environment import hidden, recorded
 from caderno.plan.index import ShortRecord
 from caderno.plan.observed import Observed
 from caderno.plan.records import Code, Input, TaskRecord
@@ -308,9 +308,10 @@ class Planner:
             if failed and failed[0].fingerprint == resolved.fingerprint:
                 return [Reason("failed", "failed last time")], resolved.fingerprint
             return [Reason("new", "new")], ""
+        params = hidden(dict(task.params))
         found = [
             (
-                differences(record, task, seen, resolved.inputs, resolved.env, place if detail else None),
+                differences(record, task, seen, params, resolved.inputs, resolved.env, place if detail else None),
                 record.fingerprint,
             )
             for record, place in earlier

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caderno.plan.code import Seen
-from caderno.plan.environment import hidden, masked
+from caderno.plan.environment import masked
 from caderno.plan.records import Input, TaskRecord
 from caderno.spec import FromPrevious, Task
 
@@ -56,17 +56,19 @@ def differences(
     old: TaskRecord,
     task: Task,
     seen: Seen,
+    params: Mapping[str, Any],
     inputs: Mapping[str, list[Input]],
     env: Mapping[str, str | None],
     place: Path | None = None,
 ) -> list[Reason]:
     """Return what of a fingerprint differs between the record `old` and `task` as it is now.
 
+    `params` are the task's as a record would show them, without secrets.
     With the `place` of the old result, changed cells come with the first lines of their difference.
     """
     found = [
         *_cells(old, task, seen, place),
-        *_parameters(old.params, hidden(dict(task.params))),
+        *_parameters(old.params, params),
         *_inputs(old.inputs, task, inputs),
         *_variables(old.env, env),
         *_units(old.code.units, seen),
@@ -77,7 +79,7 @@ def differences(
         found.append(Reason("python", text, "python", old.code.python, seen.code.python))
     if found:
         return found
-    if dict(task.params) != hidden(dict(task.params)):
+    if task.params != params:
         return [Reason("parameter", "a parameter that holds a secret changed")]
     return [Reason("task", "declared outputs or kernel changed")]
 

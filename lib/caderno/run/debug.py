@@ -16,15 +16,12 @@ from caderno.errors import CadernoError
 from caderno.events import now
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure
-from caderno.plan.store import LOG, NOTEBOOK
-from caderno.run import execute as executing
 from caderno.run import provenance
 from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
-from caderno.run.masking import Mask
 from caderno.run.stop import Stop
 from caderno.run.tracking import Tracking
-from caderno.run.worker import RunContext, kernel_environment, parameters, tags_of, watch_of
+from caderno.run.worker import RunContext, execute_in, tags_of
 from caderno.spec import Task
 
 _POLL = 0.2  # seconds between two looks whether the kernel is still there
@@ -70,20 +67,7 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
     with stop.installed(), tempfile.TemporaryDirectory(prefix="debug-", dir=home) as folder:
         staged = Path(folder)
         journal.opened(tracked.run_id, staged)
-        environment = kernel_environment(context, task, tracked)
-        execution = executing.execute(
-            task.notebook.raw,
-            parameters(planner, task, resolved, staged),
-            folder=task.notebook.path.parent,
-            environment=environment,
-            watch=watch_of(context, task, resolved, staged),
-            mask=Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items]),
-            partial=staged / NOTEBOOK,
-            log=staged / LOG,
-            control=control,
-            on_cell=on_cell,
-            on_failure=hold,
-        )
+        execution, _ = execute_in(staged, context, task, resolved, tracked, control, on_cell, on_failure=hold)
         failed = execution.failure is not None
         tracking.finish(tracked.run_id, STATUS["failed" if failed else "succeeded"])
         journal.closed(tracked.run_id)

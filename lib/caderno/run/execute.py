@@ -102,12 +102,16 @@ def execute(
                 parameters=dict(parameters),
                 engine_name=_ENGINE,
                 progress_bar=False,
-                execution=execution,
-                save=lambda notebook: write_notebook(mask.notebook(notebook), partial),
+                manage=lambda notebook: _Manager(
+                    notebook,
+                    execution,
+                    save=lambda notebook: write_notebook(mask.notebook(notebook), partial),
+                    log=written,
+                    meter=meter,
+                    on_cell=on_cell,
+                    on_failure=(lambda failure: on_failure(failure, sockets / CONNECTION)) if on_failure else None,
+                ),
                 log=written,
-                meter=meter,
-                on_cell=on_cell,
-                on_failure=(lambda failure: on_failure(failure, sockets / CONNECTION)) if on_failure else None,
                 kernel_manager_class=TaskKernelManager.for_task(
                     control, {**environment, **watch.environment(sockets)}, folder, sockets, warm
                 ),
@@ -263,17 +267,13 @@ class _Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
         nb: Any,
         kernel_name: str,
         *,
-        execution: Execution,
-        save: Callable[[Any], None],
+        manage: Callable[[Any], _Manager],
         log: Log,
-        meter: Meter,
-        on_cell: Callable[[int, float], None],
-        on_failure: Callable[[Failure], None] | None,
         kernel_manager_class: type[TaskKernelManager],
         start_timeout: int = 60,
         **kwargs: Any,
     ) -> Any:
-        manager = _Manager(nb, execution, save, log, meter, on_cell, on_failure)
+        manager = manage(nb)
         manager.notebook_start()
         try:
             cls.execute_managed_notebook(

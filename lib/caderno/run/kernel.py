@@ -1,7 +1,7 @@
-"""What a kernel's process runs: ipykernel, bound to the life of the engine.
+"""What a kernel's process runs: ipykernel, bound to the life of whoever started it.
 
 Linux sends SIGKILL to this process when the thread that started it ends, so a kernel never outlives an
-engine that was killed, not even one that is busy in native code.
+engine that was killed, not even one that is busy in native code. Forked kernels (see parent.py) end here too.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ import os
 import signal
 import sys
 
+ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
 
 
-def _die_with_parent() -> None:
+def end_with(parent: str | None) -> None:
+    """Ask Linux to kill this process when the thread that started it ends; `parent` is that process, in digits."""
     if sys.platform != "linux":
         return
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    prctl(_PR_SET_NAME, b"caderno-kernel")
-    if str(os.getppid()) != os.environ.get("CADERNO_ENGINE"):  # the engine was gone before we asked
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if str(os.getppid()) != parent:  # it was gone before we asked
         os._exit(1)
 
 
-if __name__ == "__main__":
-    _die_with_parent()
+def run() -> None:
+    """Be a kernel, as sys.argv and the environment say, until it is shut down."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, b"caderno-kernel")
     from caderno.run import watch
 
     if watch.WATCH in os.environ:
@@ -33,3 +35,8 @@ if __name__ == "__main__":
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance()
+
+
+if __name__ == "__main__":
+    end_with(os.environ.get(ENGINE))
+    run()

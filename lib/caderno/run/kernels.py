@@ -20,13 +20,13 @@ from typing import Any, Protocol
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from caderno.run.kernel import ENGINE
 from caderno.run.meter import Meter
 from caderno.run.warm import PROVISIONER, Parent
 
 TIMEOUT = "timeout"
 KILLED = "killed"
 MEMORY = "out of memory"
-ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 CONNECTION = "kernel.json"  # the connection file's name
 _LAUNCHER = ["-m", "ipykernel_launcher"]
 _PREFIX, _LOCK = "caderno-", "lock"

@@ -205,7 +205,7 @@ def papermill_command(planner: Planner, task: Task) -> str:
 
 def show_garbage(results: Sequence[Result], kept: int, leftovers: Sequence[Path], dry_run: bool) -> None:
     """Print which results go, task by task, and what that frees."""
-    from caderno.report.text import size
+    from caderno.report.text import count, size
 
     console = ListingConsole()
     by_task: dict[str, list[Result]] = {}
@@ -218,16 +218,11 @@ def show_garbage(results: Sequence[Result], kept: int, leftovers: Sequence[Path]
         tasks = {member.record.task for member in members}
         label = next(iter(tasks)) if len(tasks) == 1 else f"{name} ×{len(tasks):,}"
         days = f"{members[0].record.started:%Y-%m-%d} to {members[-1].record.started:%Y-%m-%d}"
-        table.add_row(label, counted_as(len(members), "result"), size(sum(one.size for one in members)), days)
+        table.add_row(label, count(len(members), "result"), size(sum(one.size for one in members)), days)
     if by_task:
         console.print(table)
     if leftovers:
-        console.print(f"and what attempts that were killed left: {counted_as(len(leftovers), 'folder')}")
+        console.print(f"and what attempts that were killed left: {count(len(leftovers), 'folder')}")
     verb = "would remove" if dry_run else "removes"
     total = size(sum(result.size for result in results))
-    console.print(f"{verb} {counted_as(len(results), 'result')}, {total}; keeps {kept:,}")
-
-
-def counted_as(number: int, noun: str) -> str:
-    """Return 1 result, 2 results."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    console.print(f"{verb} {count(len(results), 'result')}, {total}; keeps {kept:,}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -28,7 +27,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
+from caderno.run import kernel
+
 LONGEST = 1 << 20  # bytes of a packet: an environment may be large
 _THREAD = "starts a thread"
 _SELF = ("-m", "caderno.run.parent")
@@ -37,7 +37,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 def main() -> None:
     """Load, tell what was loaded, and serve requests until the engine goes away."""
-    _end_with_parent()
+    kernel.end_with(os.environ.get(kernel.ENGINE))
     engine = socket.socket(fileno=int(sys.argv[1]))
     names, left = json.loads(sys.argv[2]), json.loads(sys.argv[3])
     before = dict(os.environ)
@@ -117,10 +117,11 @@ def _serve(engine: socket.socket, set_by_imports: dict[str, str]) -> None:
             if not packet:
                 return
             mine = socket.socket(fileno=fds[0])
+            parent = str(os.getpid())
             pid = os.fork()
             if pid == 0:
                 ours = [engine, mine, *kernels.values()]
-                request = json.loads(packet)
+                request = {**json.loads(packet), "parent": parent}
                 request["env"] = set_by_imports | request["env"]
                 _become_kernel(request, fds[1], ours, (woken, wake))
             os.close(fds[1])
@@ -151,9 +152,8 @@ def _become_kernel(request: dict[str, Any], log: int, ours: list[socket.socket],
     """Turn this child into a kernel, with nothing of the parent but its imports; never returns."""
     code = 1
     try:
-        _end_with_parent()
+        kernel.end_with(request["parent"])
         os.setsid()
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, b"caderno-kernel")
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -170,13 +170,7 @@ def _become_kernel(request: dict[str, Any], log: int, ours: list[socket.socket],
         os.chdir(request["cwd"])
         _renew()
         sys.argv[:] = ["ipykernel_launcher", *request["arguments"]]
-        from caderno.run import watch
-
-        if watch.WATCH in os.environ:
-            watch.start(os.environ.pop(watch.WATCH))
-        from ipykernel import kernelapp
-
-        kernelapp.launch_new_instance()
+        kernel.run()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
@@ -209,14 +203,6 @@ def _leave(code: int) -> NoReturn:
         with contextlib.suppress(BaseException):
             stream.flush()
     os._exit(code)
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it ends."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

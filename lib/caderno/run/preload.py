@@ -49,9 +49,8 @@ def _imported(node: ast.stmt, bound: dict[str, str]) -> Iterator[str]:
     match node:
         case ast.Import(names=aliases):
             for alias in aliases:
-                bound[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
+                top = alias.name.partition(".")[0]
+                bound[alias.asname or top] = alias.name if alias.asname else top
                 yield alias.name
         case ast.ImportFrom(module=str() as module, level=0, names=aliases):
             yield from (f"{module}:{alias.name}" for alias in aliases)

@@ -99,7 +99,7 @@ class Progress:
         self._rows: dict[str, _Row] = {}
         self._expected: dict[str, float] = {}
         self._failures: list[TaskFailed] = []
-        self._warnings: list[str] = []
+        self._warnings: dict[str, tuple[str, int]] = {}  # of those alike the first, and how many
         self._pipeline = ""
         self._members: dict[str, list[str]] = {}
         self._settled: Counter[str] = Counter()
@@ -142,7 +142,8 @@ class Progress:
                 self._rows[event.task].note = event.why
                 self._line(event, f"skipped  {event.task}: {event.why}", event.task)
             case RunWarned():
-                self._warnings.append(event.message)
+                first, number = self._warnings.get(alike(event.message), (event.message, 0))
+                self._warnings[alike(event.message)] = first, number + 1
             case RunFinished():
                 self._finish(event)
 
@@ -266,9 +267,8 @@ class Progress:
                 self._console.print(text, markup=False, soft_wrap=True)
         if len(kinds) > _KINDS:
             self._console.print(f"and {len(kinds) - _KINDS:,} more kinds of failure: caderno status\n")
-        for warning, number in Counter(map(alike, self._warnings)).items():
+        for first, number in self._warnings.values():
             more = f" ({number:,} times)" if number > 1 else ""
-            first = next(text for text in self._warnings if alike(text) == warning)
             self._console.print(f"[yellow]warning:[/] {escape(first)}{more}", soft_wrap=True)
         style = {"succeeded": "green", "failed": "red", "killed": "red"}[event.state]
         counts = counted(event.counts)

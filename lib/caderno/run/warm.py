@@ -21,6 +21,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from caderno.run.kernel import ENGINE
 from caderno.run.parent import LONGEST
 
 PROVISIONER = "caderno-warm"  # the name of its entry point
@@ -48,7 +49,7 @@ class Parent:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "caderno.run.parent", str(theirs.fileno()), json.dumps(list(modules)), "{}"],
                 cwd=folder,
-                env={**environment, **_QUIET},
+                env={**environment, **_QUIET, ENGINE: str(os.getpid())},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

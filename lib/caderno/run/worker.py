@@ -81,28 +81,12 @@ def _attempt(
     store = context.planner.store
     place = store.place(task.folder, resolved.fingerprint)
     staged = store.stage(task.folder, resolved.fingerprint)
-    for output in task.outputs.values():
-        (staged / output).parent.mkdir(parents=True, exist_ok=True)
     tags = tags_of(context, task, resolved)
     tracked = context.tracking.start(task.id, tags, context.parent)
     context.journal.opened(tracked.run_id, place)
     started, began = now(), time.monotonic()
-    environment = kernel_environment(context, task, tracked)
-    mask = Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items])
-    execution = executing.execute(
-        task.notebook.raw,
-        parameters(context.planner, task, resolved, staged),
-        folder=task.notebook.path.parent,
-        environment=environment,
-        watch=watch_of(context, task, resolved, staged),
-        mask=mask,
-        partial=staged / NOTEBOOK,
-        log=staged / LOG,
-        control=control,
-        timeout=task.timeout,
-        memory=task.memory,
-        on_cell=on_cell,
-        warm=None if task.cold else context.warm,
+    execution, mask = execute_in(
+        staged, context, task, resolved, tracked, control, on_cell, timeout=task.timeout, memory=task.memory
     )
     reads = undeclared(context.planner.project, execution.sight.read)
     failure = execution.failure or _edited(context, task, resolved) or _forbidden(task, reads)
@@ -154,6 +138,41 @@ def _attempt(
     return record, committed
 
 
+def execute_in(
+    staged: Path,
+    context: RunContext,
+    task: Task,
+    resolved: Resolved,
+    tracked: TrackingRun,
+    control: KernelControl,
+    on_cell: Callable[[int, float], None],
+    **options: Any,
+) -> tuple[executing.Execution, Mask]:
+    """Execute a task's notebook with `staged` as the directory of its result; return that and the mask for it.
+
+    `options` are further ones of `execute`.
+    """
+    for output in task.outputs.values():
+        (staged / output).parent.mkdir(parents=True, exist_ok=True)
+    environment = _environment(context, task, tracked)
+    mask = Mask.of(environment, [item.path for items in resolved.inputs.values() for item in items])
+    execution = executing.execute(
+        task.notebook.raw,
+        parameters(context.planner, task, resolved, staged),
+        folder=task.notebook.path.parent,
+        environment=environment,
+        watch=_watch(context, task, resolved, staged),
+        mask=mask,
+        partial=staged / NOTEBOOK,
+        log=staged / LOG,
+        control=control,
+        on_cell=on_cell,
+        warm=None if task.cold else context.warm,
+        **options,
+    )
+    return execution, mask
+
+
 def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -> dict[str, Any]:
     """Return what papermill injects: paths of inputs, the given parameters, paths of outputs in `target`.
 
@@ -175,8 +194,7 @@ def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -
     return injected
 
 
-def kernel_environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
-    """Return the whole environment of a task's kernel."""
+def _environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
     threads = str(context.threads * task.cpus)
     defaults = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return (
@@ -198,8 +216,7 @@ def tags_of(context: RunContext, task: Task, resolved: Resolved) -> dict[str, st
     }
 
 
-def watch_of(context: RunContext, task: Task, resolved: Resolved, staged: Path) -> Watch:
-    """Return what a task's kernel looks for in itself."""
+def _watch(context: RunContext, task: Task, resolved: Resolved, staged: Path) -> Watch:
     project = context.planner.project
     inputs = [
         project.root / item.path for items in resolved.inputs.values() for item in items if "://" not in item.path

@@ -23,7 +23,7 @@ def failing(shop: Workshop) -> Workshop:
                   "if seed == 1:\n    1 / (n - 41)\nopen(out, 'w').write('x')")  # fmt: skip
     shop.pipeline("""
         make: {notebook: make.ipynb, outputs: {made: made.txt}}
-        train: {notebook: train.ipynb, inputs: {made: make.made}, outputs: {out: out.txt}}
+        train: {notebook: train.ipynb, inputs: {made: make.made}, outputs: {out: deep/er/out.txt}}
     """)
     return shop
 
