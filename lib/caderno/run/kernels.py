@@ -15,8 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Empty
 from typing import Any, Protocol
 
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
@@ -31,6 +34,7 @@ CONNECTION = "kernel.json"  # the connection file's name
 _LAUNCHER = ["-m", "ipykernel_launcher"]
 _PREFIX, _LOCK = "caderno-", "lock"
 _AGE = 60.0  # seconds after which a folder that nobody holds is one left behind, not one being made
+_AGAIN = 5  # milliseconds between tries to connect to a kernel that is not there yet; ZeroMQ's own 100 make it late
 GRACE = 10.0  # seconds between the request to stop and the kill
 
 
@@ -145,6 +149,29 @@ class KernelControl:
                 os.killpg(pid, number)
 
 
+class TaskKernelClient(AsyncKernelClient):
+    """Talks to a kernel as soon as that has answered, where jupyter_client's own waits for 0.2 s of silence first.
+
+    What it may still hear of the time before is answers to others' requests, which nbclient passes over.
+    """
+
+    async def _async_wait_for_ready(self, timeout: float | None = None) -> None:
+        """Return when the kernel has answered, and its outputs are heard. Raises RuntimeError."""
+        deadline = time.monotonic() + (timeout or float("inf"))
+        while True:
+            self.kernel_info()
+            with contextlib.suppress(Empty):
+                self._handle_kernel_info_reply(await self.get_shell_msg(timeout=1))
+                await self.get_iopub_msg(timeout=0.05)  # nothing comes if the answer was faster than the subscription
+                return
+            if not await self._async_is_alive():
+                raise RuntimeError("Kernel died before replying to kernel_info")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
+
+    wait_for_ready = _async_wait_for_ready
+
+
 class TaskKernelManager(AsyncKernelManager):
     """Starts a kernel for one task. Subclassed per task, since nbclient makes its manager from a class.
 
@@ -182,6 +209,8 @@ class TaskKernelManager(AsyncKernelManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.client_factory = TaskKernelClient
+        self.context.setsockopt(zmq.RECONNECT_IVL, _AGAIN)
         if os.name == "posix":
             self.transport = "ipc"
             self.connection_file = str(self.sockets / CONNECTION)
@@ -219,3 +248,7 @@ class TaskKernelManager(AsyncKernelManager):
         self.control.started(self.provisioner.process)  # type: ignore[union-attr]  # a local process, just started
 
     start_kernel = _async_start_kernel
+
+    async def _async_wait(self, pollinterval: float = 0.01) -> None:
+        """Wait for the process to end, looking ten times as often as jupyter_client would."""
+        await super()._async_wait(min(pollinterval, 0.01))

@@ -31,6 +31,20 @@ from caderno.run import kernel
 
 LONGEST = 1 << 20  # bytes of a packet: an environment may be large
 _THREAD = "starts a thread"
+_KERNEL = (  # what each kernel would import while it starts and ends, the debugger first of all
+    "ipykernel.kernelapp",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "caderno.run.watch",
+    "faulthandler",
+    "psutil",
+    "sqlite3",
+    "tornado.locks",
+    "tornado.platform.asyncio",
+)
 _SELF = ("-m", "caderno.run.parent")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
@@ -69,9 +83,8 @@ def load(names: list[str]) -> dict[str, str]:
         return real()
 
     getipython.get_ipython = IPython.get_ipython = get_ipython
-    importlib.import_module("ipykernel.kernelapp")
     told = {}
-    for name in names:
+    for name in (*_KERNEL, *names):
         threads = _threads()
         try:
             _import(name)
