@@ -32,9 +32,17 @@ def run() -> None:
 
     if watch.WATCH in os.environ:
         watch.start(os.environ.pop(watch.WATCH))
-    from ipykernel import kernelapp
+    from ipykernel.kernelapp import IPKernelApp
 
-    kernelapp.launch_new_instance()
+    class KernelApp(IPKernelApp):
+        def start(self) -> None:
+            """Serve; then let the control thread end, before the thread is taken down by which it may be flushing."""
+            super().start()  # type: ignore[no-untyped-call]  # ipykernel has few types
+            if self.control_thread and self.control_thread.is_alive():
+                self.control_thread.stop()
+                self.control_thread.join()
+
+    KernelApp.launch_instance()
 
 
 if __name__ == "__main__":
