@@ -35,6 +35,7 @@ _KERNEL = (  # what each kernel would import while it starts and ends, the debug
     "ipykernel.kernelapp",
     "ipykernel.debugger",
     "IPython.core.completerlib",
+    "IPython.core.debugger",
     "IPython.core.logger",
     "IPython.core.oinspect",
     "IPython.extensions.storemagic",

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from caderno.errors import TrackingError
 from caderno.plan.environment import masked
 from caderno.plan.records import Git, TrackingRun
+from caderno.plan.store import NOTEBOOK, PAGE, RECORD
 from caderno.project import Project
 from caderno.run.context import TASK_RUN, TASK_RUN_TAG
 
@@ -55,8 +57,11 @@ def environment(project: Project) -> dict[str, str]:
 
 def loaded_when_used(project: Project) -> tuple[str, ...]:
     """Return the modules that MLflow imports when a first run is opened in the project's store."""
-    kind = "rest_store" if tracking_uri(project).startswith(("http:", "https:")) else "sqlalchemy_store"
-    return f"mlflow.store.tracking.{kind}", "git"
+    scheme = urlsplit(tracking_uri(project)).scheme.partition("+")[0]
+    if scheme in ("http", "https"):
+        return "mlflow.store.tracking.rest_store", "git"
+    store = "mlflow.store.tracking.sqlalchemy_workspace_store"
+    return store, f"sqlalchemy.dialects.{scheme}", "alembic.command", "git"
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,14 @@ class Model:
 
     uri: str
     location: str
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a task's notebook logged to its run: the last value of each metric, and the names of parameters."""
+
+    metrics: dict[str, float]
+    params: frozenset[str]
 
 
 def _guarded(method: Callable[P, T]) -> Callable[P, T]:
@@ -180,9 +193,10 @@ class Tracking:
         }
 
     @_guarded
-    def metrics(self, run: TrackingRun) -> dict[str, float]:
-        """Return the last value of each metric that the notebook logged."""
-        return dict(self.client.get_run(run.run_id).data.metrics)
+    def logged(self, run: TrackingRun) -> Logged:
+        """Return what the notebook logged."""
+        data = self.client.get_run(run.run_id).data
+        return Logged(dict(data.metrics), frozenset(data.params))
 
     @_guarded
     def models(self, run: TrackingRun) -> dict[str, Model]:
@@ -225,20 +239,23 @@ class Tracking:
 
     @_guarded
     def log_task(self, run: TrackingRun, parameters: Mapping[str, Any], tags: Mapping[str, str], place: Path) -> None:
-        """Log to a task's run what the engine knows of it.
+        """Log to a task's run what the engine knows of it; `parameters` are those that the notebook did not log.
 
-        Parameters that the notebook logged itself stand as they are: MLflow admits no second value.
+        MLflow admits no second value of a parameter.
         """
         from mlflow.entities import Param, RunTag
 
-        logged = self.client.get_run(run.run_id).data.params
-        params = [Param(name, str(value)[:_LONGEST]) for name, value in parameters.items() if name not in logged]
+        params = [Param(name, str(value)[:_LONGEST]) for name, value in parameters.items()]
         every = [RunTag(name, value) for name, value in tags.items()]
         for start in range(0, max(len(params), len(every)), _BATCH):
             cut = slice(start, start + _BATCH)
             self.client.log_batch(run.run_id, params=params[cut], tags=every[cut])
-        for file in ("notebook.ipynb", "report.html", "task.json"):
-            self.client.log_artifact(run.run_id, str(place / file))
+        with tempfile.TemporaryDirectory(
+            prefix=".log-", dir=place.parent
+        ) as folder:  # at once: for each call MLflow asks anew
+            for file in (NOTEBOOK, PAGE, RECORD):
+                link_or_copy(str(place / file), f"{folder}/{file}")
+            self.client.log_artifacts(run.run_id, folder)
 
     @_guarded
     def log_run(self, run: TrackingRun, tags: Mapping[str, str], record: Path, note: str) -> None:

@@ -96,6 +96,7 @@ def _attempt(
     if failure is None and execution.sight.ran:  # the picture was wrong: this result's place is another
         resolved = context.planner.observe(task, resolved, execution.sight.ran)
         context.journal.opened(tracked.run_id, store.place(task.folder, resolved.fingerprint))
+    logged = context.tracking.logged(tracked)
     record = TaskRecord(
         pipeline=context.planner.pipeline.name,
         task=task.id,
@@ -117,7 +118,7 @@ def _attempt(
         git=context.git,
         tracking=tracked,
         kernel=control.kind,
-        metrics=context.tracking.metrics(tracked),
+        metrics=logged.metrics,
         cpu=execution.usage.cpu,
         peak=execution.usage.peak,
         cells=execution.cells,
@@ -132,7 +133,8 @@ def _attempt(
     committed = store.commit(staged, record)
     tags |= {"caderno.fingerprint": record.fingerprint}
     tags |= {f"caderno.output.{name}": output.digest for name, output in outputs.items()}
-    context.tracking.log_task(tracked, record.params, tags, committed)
+    parameters = {name: value for name, value in record.params.items() if name not in logged.params}
+    context.tracking.log_task(tracked, parameters, tags, committed)
     context.tracking.finish(tracked.run_id, STATUS[record.state])
     context.journal.closed(tracked.run_id)
     return record, committed
