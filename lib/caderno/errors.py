@@ -61,6 +61,10 @@ class TrackingError(CadernoError):
     """The tracking server can't be reached or refuses."""
 
 
+class TrackingAway(TrackingError):
+    """The tracking server does not answer: what it would be told can wait."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in an input file: `where` is "file:line" or "file, cell 3, line 2"."""

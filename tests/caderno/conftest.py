@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from servers import Server
 from workshop import Workshop
 
 NewShop = Callable[[], Workshop]
@@ -31,6 +32,15 @@ def shop(tmp_path: Path, settings: dict[str, str]) -> Workshop:
 def new_shop(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> NewShop:
     """Makes empty projects for the fixtures of a module, which its tests share since a run is dear."""
     return lambda: _made(tmp_path_factory.mktemp("shop"), settings)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Server]:
+    """A running MLflow server."""
+    found = Server(tmp_path_factory.mktemp("server"), settings)
+    found.start()
+    yield found
+    found.stop()
 
 
 def _made(folder: Path, settings: dict[str, str]) -> Workshop:

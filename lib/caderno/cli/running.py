@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -181,7 +182,7 @@ def debug(task: str, pipeline: str | None, profile: str | None, parameters: tupl
         click.echo("there %debug looks into the traceback. Ctrl-C here ends it")
 
     with planner.store.in_use(), status:
-        failure = debugging.debug(planner, one, show, on_cell)
+        failure = debugging.debug(planner, one, show, on_cell, warn=partial(click.echo, err=True))
     if failure is None:
         click.echo(f"{one.id} ran to its end: nothing to look at. As a result: caderno run {shlex.quote(one.id)}")
     elif failure.cell is None or failure.kind != KILLED:

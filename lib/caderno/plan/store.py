@@ -132,6 +132,13 @@ class Store:
                 if len(child.name) == _SHORT and child.is_dir() and not child.is_symlink():
                     yield child
 
+    def every(self) -> Iterator[tuple[Path, TaskRecord]]:
+        """Yield all results of all tasks, the last failed attempts among them, with their records."""
+        for home in self.homes():
+            for place in [*self.results(home), home / "failed"]:
+                if record := read_record(place):
+                    yield place, record
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Hold off whoever wants to remove results, while inside."""
@@ -238,12 +245,15 @@ class Store:
         self._runs.mkdir(parents=True, exist_ok=True)
         write_atomically(self.run_file(record.run), record.model_dump_json(indent=1))
 
-    def last_run(self) -> RunRecord | None:
-        """Return the newest run's record that can be read, or None."""
+    def runs(self) -> Iterator[RunRecord]:
+        """Yield the records of all runs that can be read, the newest first."""
         for path in sorted(self._runs.glob("*.json"), reverse=True):
             if record := read_run(path):
-                return record
-        return None
+                yield record
+
+    def last_run(self) -> RunRecord | None:
+        """Return the newest run's record that can be read, or None."""
+        return next(self.runs(), None)
 
 
 def _is_left(name: str, top: bool) -> bool:

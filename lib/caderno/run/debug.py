@@ -17,10 +17,9 @@ from caderno.events import now
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Failure
 from caderno.run import provenance
-from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
+from caderno.run.ledger import Ledger
 from caderno.run.stop import Stop
-from caderno.run.tracking import Tracking
 from caderno.run.worker import RunContext, execute_in, tags_of
 from caderno.spec import Task
 
@@ -29,7 +28,9 @@ _POLL = 0.2  # seconds between two looks whether the kernel is still there
 Show = Callable[[Failure, str], None]  # shows the failure, and the command that attaches a console to its kernel
 
 
-def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, float], None]) -> Failure | None:
+def debug(
+    planner: Planner, task: Task, show: Show, on_cell: Callable[[int, float], None], warn: Callable[[str], None]
+) -> Failure | None:
     """Execute `task` and return how it failed, or None.
 
     Where a cell fails, `show` is called and the kernel stays until it ends itself or a signal comes. Nothing of it
@@ -37,14 +38,12 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
     """
     resolved = _resolved(planner, task)
     project, run = planner.project, f"debug-{now():%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
-    tracking = Tracking(project, planner.pipeline.name)
-    journal = Journal(project, run, tracking.uri)
+    ledger = Ledger(project, planner.pipeline.name, run, warn)
     git, user = provenance.git_state(project.root), provenance.user_name(project.root)
     context = RunContext(
         run=run,
         planner=planner,
-        tracking=tracking,
-        journal=journal,
+        ledger=ledger,
         parent=None,
         git=git,
         user=user,
@@ -52,7 +51,8 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
         warm=None,
         threads=1,
     )
-    tracked = tracking.start(f"debug {task.id}", tags_of(context, task, resolved) | {"caderno.debug": "true"})
+    tags = tags_of(context, task, resolved) | {"caderno.debug": "true"}
+    tracked = ledger.start(f"debug {task.id}", tags, planner.store.run_file(run))
     control = KernelControl()
     stop = Stop(lambda: control.kill() if stop.now else control.stop(KILLED))
 
@@ -66,12 +66,8 @@ def debug(planner: Planner, task: Task, show: Show, on_cell: Callable[[int, floa
     home.mkdir(parents=True, exist_ok=True)
     with stop.installed(), tempfile.TemporaryDirectory(prefix="debug-", dir=home) as folder:
         staged = Path(folder)
-        journal.opened(tracked.run_id, staged)
         execution, _ = execute_in(staged, context, task, resolved, tracked, control, on_cell, on_failure=hold)
-        failed = execution.failure is not None
-        tracking.finish(tracked.run_id, STATUS["failed" if failed else "succeeded"])
-        journal.closed(tracked.run_id)
-        journal.end()
+        ledger.end(tracked, "failed" if execution.failure else "succeeded")
     return execution.failure
 
 

@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from caderno.plan.records import RunRecord, TaskRecord
 from caderno.plan.store import read_record, read_run
 from caderno.project import Project
 
+UNTOLD = "untold"  # in .caderno/: what was logged while the server did not answer
 STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "killed": "KILLED"}  # our states in MLflow's words
 
 
@@ -31,22 +33,22 @@ class Journal:
         self._path = folder / f"{run}.jsonl"
         self._file = _locked(self._path)
         self._writing = threading.Lock()
-        self._open: set[str] = set()
+        self._open: dict[str, Path] = {}
         self._append([tracking_uri])
 
     def opened(self, run_id: str, place: Path) -> None:
         """Note a run that was opened in MLflow, and where its record will stand: a result, or a run's file."""
-        self._open.add(run_id)
+        self._open[run_id] = place
         self._append([run_id, str(place)])
 
     def closed(self, run_id: str) -> None:
         """Note that a run was ended in MLflow."""
         self._append([run_id, None])
-        self._open.discard(run_id)
+        self._open.pop(run_id, None)
 
-    def still_open(self) -> list[str]:
-        """Return the ids of runs that were opened and not ended."""
-        return sorted(self._open)
+    def still_open(self) -> dict[str, Path]:
+        """Return the runs that were opened and not ended, and where their records would stand."""
+        return dict(self._open)
 
     def end(self) -> None:
         """Remove the journal, unless runs are still open."""
@@ -75,8 +77,13 @@ def _folder(project: Project) -> Path:
     return project.state / "runs"
 
 
-def orphans(project: Project, tracking_uri: str) -> Iterator[dict[str, str]]:
-    """Yield {MLflow run id: how it ended} of each dead engine that wrote to `tracking_uri`.
+def any_left(project: Project) -> bool:
+    """Whether engines left anything for a later run to say to MLflow; the own journal of this one included."""
+    return any(_folder(project).glob("*.jsonl")) or any((project.state / UNTOLD).glob("*"))
+
+
+def orphans(project: Project, tracking_uri: str) -> Iterator[dict[str, Path]]:
+    """Yield {MLflow run id: where its record stands, if it has one} of each dead engine that wrote to `tracking_uri`.
 
     Its journal is removed when the caller asks for the next one.
     """
@@ -89,7 +96,7 @@ def orphans(project: Project, tracking_uri: str) -> Iterator[dict[str, str]]:
             uri, still_open = _read(file.read())
             if uri not in (tracking_uri, None):
                 continue
-            yield {run: _ending(run, place) for run, place in still_open.items()}
+            yield {run: Path(place) for run, place in still_open.items()}
             path.unlink(missing_ok=True)
 
 
@@ -109,10 +116,7 @@ def _read(text: str) -> tuple[str | None, dict[str, str]]:
     return uri, still_open
 
 
-def _ending(run_id: str, place: str) -> str:
-    """Return how a run had ended, if its record was written and only its engine could not say so."""
-    path = Path(place)
-    record = read_run(path) if path.suffix == ".json" else read_record(path)
-    if record is None or record.tracking is None or record.tracking.run_id != run_id:
-        return STATUS["killed"]
-    return STATUS[record.state]
+def record_at(place: Path, run_id: str) -> TaskRecord | RunRecord | None:
+    """Return the record at `place`, if it is the one of this MLflow run."""
+    record = read_run(place) if place.suffix == ".json" else read_record(place)
+    return record if record and record.tracking and record.tracking.run_id == run_id else None

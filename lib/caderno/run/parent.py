@@ -84,8 +84,10 @@ def load(names: list[str]) -> dict[str, str]:
         return real()
 
     getipython.get_ipython = IPython.get_ipython = get_ipython
+    for name in _KERNEL:
+        importlib.import_module(name)
     told = {}
-    for name in (*_KERNEL, *names):
+    for name in names:
         threads = _threads()
         try:
             _import(name)

@@ -18,11 +18,12 @@ from caderno.run import journal as journals
 from caderno.run import provenance
 from caderno.run.outcomes import Outcomes
 from caderno.run.stop import Stop
-from caderno.run.tracking import loaded_when_used, tracking_uri
+from caderno.run.tracking import loaded_when_used
 from caderno.spec import Task
 
 if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
     from caderno.run.kernels import KernelControl
+    from caderno.run.ledger import Ledger, Open
     from caderno.run.scheduler import Done
     from caderno.run.warm import Parent
     from caderno.run.worker import RunContext
@@ -84,10 +85,7 @@ class _Session:
                 expected=self._expected(),
             )
         )
-        try:
-            self._close_orphans()
-        except TrackingError as error:  # they stay in their journals, for a later run
-            self._warn(error)
+        self._make_up()
         if self._plan.to_run:
             return self._finish(*self._run_tasks())
         for planned in self._plan.tasks:
@@ -100,17 +98,17 @@ class _Session:
         latest = {p.task.id: self._planner.store.latest(p.task.folder) for p in self._plan.tasks if not p.record}
         return {task: found[0].seconds for task, found in latest.items() if found}
 
-    def _close_orphans(self) -> None:
-        """End in MLflow what engines that were killed left running."""
-        for endings in journals.orphans(self._planner.project, tracking_uri(self._planner.project)):
-            if endings:
-                from caderno.run.tracking import Tracking
+    def _make_up(self) -> None:
+        """Tell MLflow what earlier runs could not."""
+        if journals.any_left(self._planner.project):
+            from caderno.run.ledger import make_up
 
-                tracking = Tracking(self._planner.project, self._plan.pipeline.name)
-                for run_id, ending in endings.items():
-                    tracking.close_orphan(run_id, ending)
+            try:
+                make_up(self._planner.project, self._plan.pipeline.name, self._warn)
+            except TrackingError as error:  # it is kept, for a later run
+                self._warn(f"{error.message}; what earlier runs had to log there is still kept")
 
-    def _run_tasks(self) -> tuple[RunContext, TrackingRun]:
+    def _run_tasks(self) -> tuple[Ledger, Open]:
         warm = self._parent()  # it loads while papermill and MLflow are imported here
         try:
             return self._run_with(warm)
@@ -118,22 +116,21 @@ class _Session:
             if warm:
                 warm.close()
 
-    def _run_with(self, warm: Parent | None) -> tuple[RunContext, TrackingRun]:
+    def _run_with(self, warm: Parent | None) -> tuple[Ledger, Open]:
+        from caderno.run.ledger import Ledger
         from caderno.run.scheduler import Scheduler
-        from caderno.run.tracking import Tracking, source_tags
+        from caderno.run.tracking import source_tags
         from caderno.run.worker import RunContext
 
         project, name = self._planner.project, self._plan.pipeline.name
-        tracking = Tracking(project, name)
-        journal = journals.Journal(project, self.id, tracking.uri)
+        ledger = Ledger(project, name, self.id, self._warn)
         tags = source_tags(self._git, self._user) | {"caderno.run": self.id, "caderno.pipeline": name}
-        parent = tracking.start(f"{name} {self.id}", tags | {"mlflow.source.name": self._options.command})
-        journal.opened(parent.run_id, self._planner.store.run_file(self.id))
+        tags["mlflow.source.name"] = self._options.command
+        parent = ledger.start(f"{name} {self.id}", tags, self._planner.store.run_file(self.id))
         context = RunContext(
             run=self.id,
             planner=self._planner,
-            tracking=tracking,
-            journal=journal,
+            ledger=ledger,
             parent=parent,
             git=self._git,
             user=self._user,
@@ -147,7 +144,7 @@ class _Session:
 
         options = self._options
         Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
-        return context, parent
+        return ledger, parent
 
     def _parent(self) -> Parent | None:
         """Start the parent of warm kernels, if a task wants one."""
@@ -193,22 +190,20 @@ class _Session:
 
         return run_task(context, task, resolved, control, on_cell, force=why == FORCED)
 
-    def _finish(self, context: RunContext | None, parent: TrackingRun | None) -> RunRecord:
-        record = self._record(parent)
+    def _finish(self, ledger: Ledger | None, parent: Open | None) -> RunRecord:
+        record = self._record(parent.run if parent else None)
         project = self._planner.project
         page = project.reports / "index.html"
-        if context:
+        if ledger:
             self._planner.store.save_run(record)
             self._planner.save()
-        if context or not page.exists():
+        if ledger or not page.exists():
             from caderno import report
 
             page = report.write_site(project.root, project.reports, record)
-        if context and parent:
-            try:
-                self._close_parent(context, parent, record)
-            except TrackingError as error:  # what is open stays in the journal: the next run closes it
-                self._warn(error)
+        if ledger and parent:
+            tags = self._links(record.tasks) | {"mlflow.note.content": _note(record)}
+            ledger.end(parent, record.state, tags, self._planner.store.run_file(self.id))
         self._outcomes.emit(
             RunFinished(
                 run=self.id,
@@ -220,8 +215,8 @@ class _Session:
         )
         return record
 
-    def _warn(self, error: TrackingError) -> None:
-        self._outcomes.emit(RunWarned(run=self.id, message=error.message))
+    def _warn(self, message: str) -> None:
+        self._outcomes.emit(RunWarned(run=self.id, message=message))
 
     def _record(self, parent: TrackingRun | None) -> RunRecord:
         state: RunState = "failed" if self._outcomes.failed else "succeeded"
@@ -242,17 +237,6 @@ class _Session:
             tracking=parent,
             tasks=[self._outcomes.left[task.id] for task in self._planner.pipeline.select(self._plan.targets)],
         )
-
-    def _close_parent(self, context: RunContext, parent: TrackingRun, record: RunRecord) -> None:
-        tracking, journal = context.tracking, context.journal
-        file = self._planner.store.run_file(self.id)
-        tracking.log_run(parent, self._links(record.tasks), file, _note(record))
-        tracking.finish(parent.run_id, journals.STATUS[record.state])
-        journal.closed(parent.run_id)
-        for run_id in journal.still_open():
-            tracking.close_orphan(run_id, "FAILED")
-            journal.closed(run_id)
-        journal.end()
 
     def _links(self, tasks: Sequence[RunTask]) -> dict[str, str]:
         """Return for each cached task a tag that names the MLflow run which made its result."""

@@ -9,6 +9,7 @@ import fcntl
 import functools
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -17,12 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from caderno.errors import TrackingError
+from caderno.errors import TrackingAway, TrackingError
 from caderno.plan.environment import masked
-from caderno.plan.records import Git, TrackingRun
+from caderno.plan.records import Git, TaskRecord, TrackingRun
 from caderno.plan.store import NOTEBOOK, PAGE, RECORD
 from caderno.project import Project
 from caderno.run.context import TASK_RUN, TASK_RUN_TAG
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_AWAY = re.compile("failed with (timeout )?exception|failed with error code 50[234]|too many 50[234]")  # no answer
+_SILENCE = re.compile("Connection refused|timed out|Connection aborted|Name or service not known|error code 50[234]")
 _BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
 _LONGEST = 6000  # characters of a parameter's value
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds; with MLflow's own 120 and 7 retries a dead server hangs for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the record has it; printed, it makes equal outputs differ
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -94,6 +98,9 @@ def _guarded(method: Callable[P, T]) -> Callable[P, T]:
             uri = str(getattr(args[0], "uri", ""))
             first = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, masked(uri))
             hint = "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
+            if uri.startswith("http") and _AWAY.search(str(error)):
+                why = _SILENCE.search(str(error))
+                raise TrackingAway(f"MLflow at {masked(uri)} does not answer{(why and f' ({why[0]})') or ''}") from None
             raise TrackingError(f"MLflow at {masked(uri)} can't be used: {first[:300]}", hint) from None
 
     return guarded
@@ -114,9 +121,13 @@ def _one_try() -> Iterator[None]:
 class Tracking:
     """The MLflow store of a project, and the pipeline's experiment in it."""
 
-    def __init__(self, project: Project, pipeline: str) -> None:
-        """Open the store, creating it once under a lock. Raises TrackingError where it can't be reached."""
-        self.uri = tracking_uri(project)
+    def __init__(self, project: Project, pipeline: str, folder: Path | None = None) -> None:
+        """Open the store, creating it once under a lock. Raises TrackingError where it can't be reached.
+
+        With `folder`, that is the project's store or server no more, but one of its own in this folder.
+        """
+        self._artifacts = (folder or project.root) / "mlartifacts"
+        self.uri = f"sqlite:///{folder / 'mlflow.db'}" if folder else tracking_uri(project)
         self._shown = masked(self.uri).replace(f"{project.root}/", "")
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
@@ -126,7 +137,7 @@ class Tracking:
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with self._creating(project), _one_try():
             self._open(mlflow.MlflowClient)
-            self.experiment = self._experiment(project, pipeline)
+            self.experiment = self._experiment(pipeline)
 
     @contextmanager
     def _creating(self, project: Project) -> Iterator[None]:
@@ -145,24 +156,28 @@ class Tracking:
                     connection.execute("PRAGMA journal_mode=WAL")
 
     @_guarded
+    def guard(self, call: Callable[[], T]) -> T:
+        """Return call(), which asks this store. Raises TrackingError as the other methods do."""
+        return call()
+
+    @_guarded
     def _open(self, client: type[MlflowClient]) -> None:
         self.client = client(tracking_uri=self.uri)  # this creates a store that is not there
 
     @_guarded
-    def _experiment(self, project: Project, name: str) -> str:
+    def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 hint = f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
                 raise TrackingError(f"MLflow's experiment {name!r} is deleted", hint)
             return str(found.experiment_id)
-        local = self.uri.startswith("sqlite:")
-        location = (project.root / "mlartifacts" / name).as_uri() if local else None
+        location = (self._artifacts / name).as_uri() if self.uri.startswith("sqlite:") else None
         return str(self.client.create_experiment(name, artifact_location=location))
 
-    def files(self, project: Project) -> list[Path]:
+    def files(self) -> list[Path]:
         """Return where the store keeps files on this disk, if it does."""
-        found = [project.root / "mlartifacts"]
+        found = [self._artifacts]
         if self.uri.startswith("sqlite:///"):
             found.append(Path(self.uri.removeprefix("sqlite:///")))
         return found
@@ -173,7 +188,10 @@ class Tracking:
         known = {"mlflow.source.type": "LOCAL", **tags}
         if parent:
             known["mlflow.parentRunId"] = parent.run_id
-        run_id = self.client.create_run(self.experiment, tags=known, run_name=name).info.run_id
+        return self.handle(self.client.create_run(self.experiment, tags=known, run_name=name).info.run_id)
+
+    def handle(self, run_id: str) -> TrackingRun:
+        """Return what a record says of a run of this experiment."""
         return TrackingRun(
             tracking_uri=self._shown,
             experiment_id=self.experiment,
@@ -238,39 +256,43 @@ class Tracking:
         mlflow.artifacts.download_artifacts(artifact_uri=model.uri, dst_path=str(target), tracking_uri=self.uri)
 
     @_guarded
-    def log_task(self, run: TrackingRun, parameters: Mapping[str, Any], tags: Mapping[str, str], place: Path) -> None:
-        """Log to a task's run what the engine knows of it; `parameters` are those that the notebook did not log.
+    def log_task(self, run: TrackingRun, record: TaskRecord, logged: Logged, place: Path) -> None:
+        """Log to a task's run what the engine knows of it; `place` is the directory of its result.
 
-        MLflow admits no second value of a parameter.
+        Parameters that the notebook logged itself stand as they are: MLflow admits no second value. It may be done
+        twice.
         """
         from mlflow.entities import Param, RunTag
 
-        params = [Param(name, str(value)[:_LONGEST]) for name, value in parameters.items()]
-        every = [RunTag(name, value) for name, value in tags.items()]
+        params = [Param(name, str(value)[:_LONGEST]) for name, value in record.params.items()]
+        params = [one for one in params if one.key not in logged.params]
+        tags = {f"caderno.output.{name}": output.digest for name, output in record.outputs.items()}
+        every = [RunTag(*pair) for pair in {"caderno.fingerprint": record.fingerprint, **tags}.items()]
         for start in range(0, max(len(params), len(every)), _BATCH):
             cut = slice(start, start + _BATCH)
             self.client.log_batch(run.run_id, params=params[cut], tags=every[cut])
-        with tempfile.TemporaryDirectory(
-            prefix=".log-", dir=place.parent
-        ) as folder:  # at once: for each call MLflow asks anew
+        with tempfile.TemporaryDirectory(prefix=".log-", dir=place.parent) as folder:  # one call: each asks a lot
             for file in (NOTEBOOK, PAGE, RECORD):
                 link_or_copy(str(place / file), f"{folder}/{file}")
             self.client.log_artifacts(run.run_id, folder)
 
     @_guarded
-    def log_run(self, run: TrackingRun, tags: Mapping[str, str], record: Path, note: str) -> None:
-        """Log to the parent run how the whole went: the record as an artifact, the note as its description."""
+    def log_run(self, run: TrackingRun, tags: Mapping[str, str], record: Path) -> None:
+        """Log to the parent run how the whole went: the record as an artifact, and tags."""
         from mlflow.entities import RunTag
 
-        every = [RunTag(name, value) for name, value in {**tags, "mlflow.note.content": note}.items()]
+        every = [RunTag(name, value) for name, value in tags.items()]
         for start in range(0, len(every), _BATCH):
             self.client.log_batch(run.run_id, tags=every[start : start + _BATCH])
         self.client.log_artifact(run.run_id, str(record))
 
     @_guarded
-    def finish(self, run_id: str, status: str) -> None:
-        """End a run with FINISHED, FAILED or KILLED, and with it what a notebook left open beside it."""
-        self.client.set_terminated(run_id, status, end_time=int(time.time() * 1000))
+    def finish(self, run_id: str, status: str, end: int | None = None) -> None:
+        """End a run with FINISHED, FAILED or KILLED, and with it what a notebook left open beside it.
+
+        `end` is when it ended, in ms since 1970; None is now.
+        """
+        self.client.set_terminated(run_id, status, end_time=end or int(time.time() * 1000))
         left_open = self.client.search_runs(
             [self.experiment], f"tags.`{TASK_RUN_TAG}` = '{run_id}' and attributes.status = 'RUNNING'"
         )
@@ -278,16 +300,16 @@ class Tracking:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     @_guarded
-    def close_orphan(self, run_id: str, status: str) -> None:
-        """End a run whose owner is gone, unless it has ended, or is not in this store any more."""
+    def is_running(self, run_id: str) -> bool:
+        """Whether a run has not ended; one that is not in this store any more has."""
         from mlflow.exceptions import MlflowException
 
         try:
-            running = self.client.get_run(run_id).info.status == "RUNNING"
-        except MlflowException:
-            return
-        if running:
-            self.finish(run_id, status)
+            return bool(self.client.get_run(run_id).info.status == "RUNNING")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
 
 
 def source_tags(git: Git | None, user: str) -> dict[str, str]:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from caderno import report
+from caderno.errors import TrackingError
 from caderno.events import now
 from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
-from caderno.plan.records import Failure, Git, Output, TaskRecord, TrackingRun
+from caderno.plan.records import Failure, Git, Output, TaskRecord
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
 from caderno.run import execute as executing
-from caderno.run.journal import STATUS, Journal
 from caderno.run.kernels import KILLED, KernelControl
+from caderno.run.ledger import Ledger, Open
 from caderno.run.masking import Mask
-from caderno.run.tracking import Tracking, source_tags
+from caderno.run.tracking import Model, source_tags
 from caderno.run.warm import Parent
 from caderno.run.watching import Watch, undeclared, watch_for
 from caderno.spec import Task
@@ -31,9 +32,8 @@ class RunContext:
 
     run: str
     planner: Planner
-    tracking: Tracking
-    journal: Journal
-    parent: TrackingRun | None  # the run's own; None where the task stands alone
+    ledger: Ledger
+    parent: Open | None  # the run's own; None where the task stands alone
     git: Git | None
     user: str
     host: str
@@ -81,9 +81,7 @@ def _attempt(
     store = context.planner.store
     place = store.place(task.folder, resolved.fingerprint)
     staged = store.stage(task.folder, resolved.fingerprint)
-    tags = tags_of(context, task, resolved)
-    tracked = context.tracking.start(task.id, tags, context.parent)
-    context.journal.opened(tracked.run_id, place)
+    tracked = context.ledger.start(task.id, tags_of(context, task, resolved), place, context.parent)
     started, began = now(), time.monotonic()
     execution, mask = execute_in(
         staged, context, task, resolved, tracked, control, on_cell, timeout=task.timeout, memory=task.memory
@@ -95,8 +93,8 @@ def _attempt(
         outputs, failure = _outputs(context, task, tracked, staged)
     if failure is None and execution.sight.ran:  # the picture was wrong: this result's place is another
         resolved = context.planner.observe(task, resolved, execution.sight.ran)
-        context.journal.opened(tracked.run_id, store.place(task.folder, resolved.fingerprint))
-    logged = context.tracking.logged(tracked)
+        context.ledger.will_stand(tracked, store.place(task.folder, resolved.fingerprint))
+    logged = context.ledger.logged(tracked)
     record = TaskRecord(
         pipeline=context.planner.pipeline.name,
         task=task.id,
@@ -116,7 +114,7 @@ def _attempt(
         outputs=outputs,
         code=resolved.code,
         git=context.git,
-        tracking=tracked,
+        tracking=tracked.run,
         kernel=control.kind,
         metrics=logged.metrics,
         cpu=execution.usage.cpu,
@@ -131,12 +129,7 @@ def _attempt(
     executing.write_notebook(notebook, staged / NOTEBOOK)
     (staged / PAGE).write_text(report.render_task(record, notebook), encoding="utf-8")
     committed = store.commit(staged, record)
-    tags |= {"caderno.fingerprint": record.fingerprint}
-    tags |= {f"caderno.output.{name}": output.digest for name, output in outputs.items()}
-    parameters = {name: value for name, value in record.params.items() if name not in logged.params}
-    context.tracking.log_task(tracked, parameters, tags, committed)
-    context.tracking.finish(tracked.run_id, STATUS[record.state])
-    context.journal.closed(tracked.run_id)
+    context.ledger.close(tracked, record, logged, committed)
     return record, committed
 
 
@@ -145,7 +138,7 @@ def execute_in(
     context: RunContext,
     task: Task,
     resolved: Resolved,
-    tracked: TrackingRun,
+    tracked: Open,
     control: KernelControl,
     on_cell: Callable[[int, float], None],
     **options: Any,
@@ -163,7 +156,7 @@ def execute_in(
         parameters(context.planner, task, resolved, staged),
         folder=task.notebook.path.parent,
         environment=environment,
-        watch=_watch(context, task, resolved, staged),
+        watch=_watch(context, task, resolved, tracked, staged),
         mask=mask,
         partial=staged / NOTEBOOK,
         log=staged / LOG,
@@ -196,13 +189,13 @@ def parameters(planner: Planner, task: Task, resolved: Resolved, target: Path) -
     return injected
 
 
-def _environment(context: RunContext, task: Task, tracked: TrackingRun) -> Mapping[str, str]:
+def _environment(context: RunContext, task: Task, tracked: Open) -> Mapping[str, str]:
     threads = str(context.threads * task.cpus)
     defaults = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return (
         defaults
         | dict(os.environ)
-        | context.tracking.kernel_environment(tracked)
+        | tracked.tracking.kernel_environment(tracked.run)
         | {"PYTHONPATH": context.planner.project.python_path}
     )
 
@@ -218,12 +211,12 @@ def tags_of(context: RunContext, task: Task, resolved: Resolved) -> dict[str, st
     }
 
 
-def _watch(context: RunContext, task: Task, resolved: Resolved, staged: Path) -> Watch:
+def _watch(context: RunContext, task: Task, resolved: Resolved, tracked: Open, staged: Path) -> Watch:
     project = context.planner.project
     inputs = [
         project.root / item.path for items in resolved.inputs.values() for item in items if "://" not in item.path
     ]
-    known = [*inputs, staged, *context.tracking.files(project)]
+    known = [*inputs, staged, *tracked.tracking.files()]
     return watch_for(project, task, context.planner.seen(task).picture, known)
 
 
@@ -244,18 +237,16 @@ def _edited(context: RunContext, task: Task, resolved: Resolved) -> Failure | No
     return Failure(kind="edited", message=f"{', '.join(changed)} changed while the task ran; run it again")
 
 
-def _outputs(
-    context: RunContext, task: Task, tracked: TrackingRun, staged: Path
-) -> tuple[dict[str, Output], Failure | None]:
+def _outputs(context: RunContext, task: Task, tracked: Open, staged: Path) -> tuple[dict[str, Output], Failure | None]:
     """Return the declared outputs with their digests, or the failure that one is missing."""
-    tracking = context.tracking
-    models = tracking.models(tracked) if task.models else {}
+    try:
+        models = _models(task, tracked, staged)
+    except TrackingError as error:
+        return {}, Failure(kind="MLflow", message=error.message)
     found: dict[str, Output] = {}
     missing = []
     for name, path in task.outputs.items():
-        model = models.get(name) if name in task.models else None
-        if model:
-            tracking.fetch(model, staged / path)
+        model = models.get(name)
         if not (staged / path).exists():
             missing.append(f"mlflow model named {name!r}" if name in task.models else path)
             continue
@@ -264,3 +255,12 @@ def _outputs(
     if missing:
         return {}, Failure(kind="missing output", message=f"the notebook did not write: {', '.join(missing)}")
     return found, None
+
+
+def _models(task: Task, tracked: Open, staged: Path) -> dict[str, Model]:
+    """Fetch the models that are outputs of a task; return those that its notebook logged, by name."""
+    logged = tracked.tracking.models(tracked.run) if task.models else {}
+    found = {name: logged[name] for name in task.outputs if name in task.models and name in logged}
+    for name, model in found.items():
+        tracked.tracking.fetch(model, staged / task.outputs[name])
+    return found

@@ -12,7 +12,7 @@ from workshop import Workshop, record
 
 import caderno.run.journal as journals
 from caderno.plan.records import TrackingRun
-from caderno.run.journal import Journal, orphans
+from caderno.run.journal import STATUS, Journal, orphans, record_at
 
 URI = "sqlite:///mlflow.db"
 
@@ -27,7 +27,11 @@ def dies(act: Callable[[], object]) -> None:
 
 
 def found(shop: Workshop, uri: str = URI) -> dict[str, str]:
-    return {run: ending for endings in orphans(shop.project, uri) for run, ending in endings.items()}
+    return {
+        run: STATUS[one.state] if (one := record_at(place, run)) else "KILLED"
+        for left in orphans(shop.project, uri)
+        for run, place in left.items()
+    }
 
 
 def files(shop: Workshop) -> list[Path]:
@@ -60,7 +64,7 @@ def test_the_open_runs_of_a_living_engine_are_its_own(shop: Workshop) -> None:
 def test_a_journal_with_open_runs_outlives_its_engines_end(shop: Workshop) -> None:
     journal = Journal(shop.project, "one", URI)
     journal.opened("parent", shop.root / "nowhere")
-    assert journal.still_open() == ["parent"]
+    assert journal.still_open() == {"parent": shop.root / "nowhere"}
     journal.end()
     assert found(shop) == {"parent": "KILLED"}
 
