@@ -214,6 +214,10 @@ class Workshop:
         assert failure, f"{task} did not fail"
         return failure
 
+    def finished(self, task: str) -> bool:
+        """Whether a task has a result."""
+        return self.store.latest(task) is not None
+
     def calls(self) -> list[str]:
         """Return the words that cells have noted by `note(word)` (see NOTE), in order."""
         path = self.root / "calls.txt"

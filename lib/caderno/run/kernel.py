@@ -1,7 +1,8 @@
 """What a kernel's process runs: ipykernel, bound to the life of whoever started it.
 
 Linux sends SIGKILL to this process when the thread that started it ends, so a kernel never outlives an
-engine that was killed, not even one that is busy in native code. Forked kernels (see parent.py) end here too.
+engine that was killed, not even one that is busy in native code. What a cell starts and leaves stays below its
+kernel, even a daemon. Forked kernels (see parent.py) end here too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import sys
 
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36  # prctl(2)
 
 
 def end_with(parent: str | None) -> None:
@@ -24,10 +25,17 @@ def end_with(parent: str | None) -> None:
         os._exit(1)
 
 
+def adopt_orphans() -> None:
+    """Become the parent of processes below this one whose own parents end, where Linux would give them to init."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def run() -> None:
     """Be a kernel, as sys.argv and the environment say, until it is shut down."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, b"caderno-kernel")
+    adopt_orphans()
     from caderno.run import watch
 
     if watch.WATCH in os.environ:

@@ -23,8 +23,9 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from caderno.run.context import TASK_RUN
 from caderno.run.kernel import ENGINE
-from caderno.run.meter import Meter
+from caderno.run.meter import Meter, started_by
 from caderno.run.warm import PROVISIONER, Parent
 
 TIMEOUT = "timeout"
@@ -82,13 +83,14 @@ class KernelControl:
         self.meter: Meter | None = None
         self._pid: int | None = None
         self._process: Process | None = None
+        self._mark = ""
         self._lock = threading.Lock()
         self._killer: threading.Timer | None = None
 
-    def started(self, process: Process) -> None:
-        """Note the kernel's process; end it at once if it was stopped before it started."""
+    def started(self, process: Process, mark: str) -> None:
+        """Note the kernel's process, and a `mark` in its environment; end it at once if it was stopped before."""
         with self._lock:
-            self._pid, self._process = process.pid, process
+            self._pid, self._process, self._mark = process.pid, process, mark
             if self.meter:
                 self.meter.pid = process.pid
             stopped = self.reason is not None
@@ -132,8 +134,12 @@ class KernelControl:
         self._signal(signal.SIGKILL)
 
     def ended(self) -> None:
-        """End what the kernel left behind in its group, reap it, and forget it."""
+        """End what the kernel left behind, reap it, and forget it."""
         self.kill()
+        if self._pid:
+            for pid in started_by(self._pid, self._mark):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         if self._process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE)
@@ -245,7 +251,8 @@ class TaskKernelManager(AsyncKernelManager):
                     "stderr": log,
                 }
             )
-        self.control.started(self.provisioner.process)  # type: ignore[union-attr]  # a local process, just started
+        mark = f"{TASK_RUN}={self.environment.get(TASK_RUN, '')}"
+        self.control.started(self.provisioner.process, mark)  # type: ignore[union-attr]  # a local process
 
     start_kernel = _async_start_kernel
 

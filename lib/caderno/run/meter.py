@@ -155,6 +155,17 @@ def _processes() -> Iterator[_Process]:
             yield process
 
 
+def started_by(kernel: int, mark: str) -> list[int]:
+    """Return the processes that a kernel started: those of its session, and those with `mark` in their environment."""
+    return [one.pid for one in _processes() if one.session == kernel or _has(one.pid, mark.encode())]
+
+
+def _has(pid: int, mark: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        return mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
+
+
 def _read(pid: str) -> _Process | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # read very often

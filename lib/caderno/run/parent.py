@@ -22,7 +22,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -53,6 +53,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 def main() -> None:
     """Load, tell what was loaded, and serve requests until the engine goes away."""
     kernel.end_with(os.environ.get(kernel.ENGINE))
+    kernel.adopt_orphans()
     engine = socket.socket(fileno=int(sys.argv[1]))
     names, left = json.loads(sys.argv[2]), json.loads(sys.argv[3])
     before = dict(os.environ)
@@ -160,8 +161,24 @@ def _reap(kernels: dict[int, socket.socket]) -> None:
         if pid == 0:
             return
         if mine := kernels.pop(pid, None):
+            _end_strays(kernels)
             _tell(mine, "exit", os.waitstatus_to_exitcode(status))
             mine.close()
+
+
+def _end_strays(kernels: Collection[int]) -> None:
+    """Kill what kernels that have ended left behind, which are children of this process now."""
+    while strays := [pid for pid in _children() if pid not in kernels]:
+        for pid in strays:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except OSError:  # a kernel of Linux built without it
+        return []
 
 
 def _become_kernel(request: dict[str, Any], log: int, ours: list[socket.socket], pipe: tuple[int, int]) -> NoReturn:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -192,10 +193,33 @@ def test_a_run_started_in_the_background_of_a_script_can_be_interrupted(waits: W
     assert processes(waits) == []
 
 
+LEFT = {
+    "a child": "import subprocess\nchild = subprocess.Popen(['sleep', '300'])",
+    "a child in a session of its own": "import subprocess\nsubprocess.Popen(['sleep', '300'], start_new_session=True)",
+    "a shell's job": "import os\nos.system('set -m; sleep 300 & (setsid sleep 300 &)')",
+    "a daemon that was forked": """
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                time.sleep(300)
+            os._exit(0)
+        os.wait()""",
+}
+
+
 def test_what_a_notebook_leaves_in_the_background_ends_with_its_task(waits: Workshop) -> None:
-    waits.notebook("leaves.ipynb", None, "import subprocess\nchild = subprocess.Popen(['sleep', '300'])")
-    waits.pipeline("leaves: {notebook: leaves.ipynb}")
-    done = ended(waits.start("run", env={MARK: str(waits.root)}))
+    """Another task that runs meanwhile keeps what it started."""
+    for number, source in enumerate(LEFT.values()):
+        waits.notebook(f"leaves{number}.ipynb", None, textwrap.dedent(source))
+    tasks = "\n".join(f"leaves{number}: {{notebook: leaves{number}.ipynb}}" for number in range(len(LEFT)))
+    waits.pipeline(f"slow: {{notebook: slow.ipynb}}\n{tasks}")
+    run = waits.start("run", "--jobs", "2", env={MARK: str(waits.root)})
+    until(lambda: all(waits.finished(f"leaves{number}") for number in range(len(LEFT))), what="they did not end")
+    left = [one.cmdline() for one in processes(waits) if one.name() == "sleep"]
+    assert left == [["sleep", "300"]], "of the task that runs"
+    waits.write("go", "")
+    done = ended(run)
     assert done.code == 0, done.out
     assert processes(waits) == []
 
