@@ -33,6 +33,7 @@ NOTEBOOK = "notebook.ipynb"
 PAGE = "report.html"
 LOG = "log.txt"
 LATEST = "latest"
+_LAST = "last"  # among the records of runs: the one that ended last
 _PLACE = re.compile(r"[0-9a-f]{16}(\.part|\.old)?|failed\.old")
 _POLL = 0.1  # seconds between two tries to get a lock
 _SHORT = 16  # hex digits of the fingerprint in a directory's name; the record holds it whole
@@ -229,21 +230,17 @@ class Store:
         with contextlib.suppress(OSError):
             if os.readlink(f"{self._root}/{folder}/{LATEST}") == target:
                 return
-        link = self.home(folder) / LATEST
-        temporary = link.with_name(f".{LATEST}.{os.getpid()}")
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        temporary.symlink_to(target, target_is_directory=True)
-        os.replace(temporary, link)
+        _point(self.home(folder) / LATEST, target)
 
     def run_file(self, run: str) -> Path:
         """Return where the record of a run stands, or will."""
         return self._runs / f"{run}.json"
 
     def save_run(self, record: RunRecord) -> None:
-        """Write a run's record."""
+        """Write a run's record, and note that it is the last one: its time says so only where no clock was set back."""
         self._runs.mkdir(parents=True, exist_ok=True)
         write_atomically(self.run_file(record.run), record.model_dump_json(indent=1))
+        _point(self._runs / _LAST, f"{record.run}.json")
 
     def runs(self) -> Iterator[RunRecord]:
         """Yield the records of all runs that can be read, the newest first."""
@@ -252,8 +249,8 @@ class Store:
                 yield record
 
     def last_run(self) -> RunRecord | None:
-        """Return the newest run's record that can be read, or None."""
-        return next(self.runs(), None)
+        """Return the record of the run that ended last, else of the newest that can be read, or None."""
+        return read_run(self._runs / _LAST) or next(self.runs(), None)
 
 
 def _is_left(name: str, top: bool) -> bool:
@@ -293,6 +290,15 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _point(link: Path, target: str) -> None:
+    """Make a symlink name another target, in one step."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
 
 
 def _sync_tree(folder: Path) -> None:

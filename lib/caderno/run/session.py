@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caderno.errors import InvalidPipeline, Problem, TrackingError, did_you_mean
+from caderno.errors import InvalidPipeline, Problem, StoreError, TrackingError, did_you_mean
 from caderno.events import CellFinished, RunFinished, RunStarted, RunWarned, TaskStarted, Watcher, now
 from caderno.plan.planner import FORCED, Plan, Planner, Resolved
 from caderno.plan.records import RunRecord, RunState, RunTask, TrackingRun
@@ -194,13 +194,17 @@ class _Session:
         record = self._record(parent.run if parent else None)
         project = self._planner.project
         page = project.reports / "index.html"
-        if ledger:
-            self._planner.store.save_run(record)
-            self._planner.save()
-        if ledger or not page.exists():
-            from caderno import report
+        unwritten: OSError | None = None
+        try:
+            if ledger:
+                self._planner.store.save_run(record)
+                self._planner.save()
+            if ledger or not page.exists():
+                from caderno import report
 
-            page = report.write_site(project.root, project.reports, record)
+                page = report.write_site(project.root, project.reports, record)
+        except OSError as error:  # MLflow is told all the same
+            unwritten = error
         if ledger and parent:
             tags = self._links(record.tasks) | {"mlflow.note.content": _note(record)}
             ledger.end(parent, record.state, tags, self._planner.store.run_file(self.id))
@@ -213,6 +217,11 @@ class _Session:
                 report=project.relative(page),
             )
         )
+        if unwritten:
+            raise StoreError(
+                f"the run's record or its pages can't be written: {unwritten.strerror}",
+                "make room; results of tasks that finished are there: run it again",
+            )
         return record
 
     def _warn(self, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,9 +79,24 @@ def _attempt(
     control: KernelControl,
     on_cell: Callable[[int, float], None],
 ) -> tuple[TaskRecord, Path]:
+    staged = context.planner.store.stage(task.folder, resolved.fingerprint)
+    try:
+        return _attempt_in(staged, context, task, resolved, control, on_cell)
+    except BaseException:  # the disk is full, say: what it wrote must not keep it so
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+
+
+def _attempt_in(
+    staged: Path,
+    context: RunContext,
+    task: Task,
+    resolved: Resolved,
+    control: KernelControl,
+    on_cell: Callable[[int, float], None],
+) -> tuple[TaskRecord, Path]:
     store = context.planner.store
     place = store.place(task.folder, resolved.fingerprint)
-    staged = store.stage(task.folder, resolved.fingerprint)
     tracked = context.ledger.start(task.id, tags_of(context, task, resolved), place, context.parent)
     started, began = now(), time.monotonic()
     execution, mask = execute_in(

@@ -266,6 +266,8 @@ def test_the_last_run_is_the_newest_that_can_be_read(shop: Workshop) -> None:
     assert shop.store.last_run() == run("20131106-073000-0000")
     shop.store.run_file("20131106-073000-0000").write_text("{")
     assert shop.store.last_run() == run("20131105-073000-0000")
+    shop.store.save_run(run("20131101-073000-0000"))  # ended now, by a clock that was set back
+    assert shop.store.last_run() == run("20131101-073000-0000")
 
 
 def test_a_record_comes_back_as_it_was_written(shop: Workshop) -> None:

@@ -189,6 +189,7 @@ def test_a_cell_that_logs_to_a_dead_server_fails_and_says_why(server: Server, sh
     assert statuses == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_an_engine_killed_while_the_server_was_away_leaves_the_truth(server: Server, shop: Workshop) -> None:
     shop.notebook("slow.ipynb", None, WAIT)
     shop.pipeline("slow: {notebook: slow.ipynb}")

@@ -30,6 +30,19 @@ def test_the_handlers_before_are_back_after() -> None:
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = Stop()
+    try:
+        with stop.installed():
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) is stop
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stop.signal is None
+
+
 def test_in_another_thread_than_the_main_one_signals_stay_as_they_are() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen = []
