@@ -8,6 +8,7 @@
     ├── Stopped                 a signal came before the work was done
     ├── StoreError              the store of results can't be read or written
     └── TrackingError           MLflow can't be reached or refuses
+        └── TrackingAway        MLflow's server does not answer: what it would be told can wait
 
 A message says what is wrong and where; `hint` says what to do next. The command line catches
 `CadernoError` in one place; anything else is a bug and shows its traceback.

@@ -143,6 +143,7 @@ def sweep32(folder: Path, _repetitions: int) -> None:
 
 def _sweep(folder: Path, repetitions: int, count: int) -> None:
     binaries = peers.peers()
+    values = list(range(1, count + 1))
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     projects.single(folder, "depth", count, "score", TRAIN)
     (folder / "floor.py").write_text(FLOOR)
@@ -152,7 +153,7 @@ def _sweep(folder: Path, repetitions: int, count: int) -> None:
         f"rule all:\n    input: expand('out/{{n}}.txt', n=range(1, {count + 1}))\n"
         f"rule task:\n    output: 'out/{{n}}.txt'\n    shell: '{task.replace('N', '{wildcards.n}')}'\n"
     )
-    loop = [shlex.split(task.replace("N", str(n))) for n in range(1, count + 1)]
+    loop = [shlex.split(task.replace("N", str(n))) for n in values]
     cold = [*CADERNO, "run", "--kernels", "cold"]
 
     def clean() -> None:
@@ -169,6 +170,19 @@ def _sweep(folder: Path, repetitions: int, count: int) -> None:
     if binaries:
         words = [str(binaries / "snakemake"), "--cores", "2", "--quiet"]
         every.append(Contestant("snakemake -c2, calling papermill", lambda: [words], clean))
+        peers.dvc_sweep(folder, binaries, "depth", values, task)
+        dvc = [str(binaries / "dvc"), "repro", "--quiet"]
+
+        def clean_dvc() -> None:
+            clean()
+            remove(folder / "dvc.lock")
+
+        every.append(Contestant("dvc repro, calling papermill", lambda: [dvc], clean_dvc))
+    if binary := peers.ploomber():
+        place = folder / "ploomber"
+        peers.ploomber_sweep(place, folder / "notebooks/task.ipynb", "depth", values, "score")
+        build = [str(binary / "ploomber"), "build", "--force"]
+        every.append(Contestant("ploomber, two at a time", lambda: [build], lambda: remove(place / "out"), place))
     compete(f"a sweep of {count} small training notebooks", every, folder, repetitions)
 
 

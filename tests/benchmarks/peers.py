@@ -1,6 +1,6 @@
-"""The tools that Caderno is measured against, in an environment of their own: they are no dependency of the project.
+"""The tools that Caderno is measured against, in environments of their own: they are no dependency of the project.
 
-`Peers` installs them once into a cache folder, pinned. Each `…_done` makes a folder in which the tool finds N targets
+They are installed once into a cache folder, pinned. Each `…_done` makes a folder in which the tool finds N targets
 that are up to date, by the tool's own means and without running N commands.
 """
 
@@ -10,21 +10,36 @@ import os
 import subprocess
 import sys
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
+import nbformat
+
 PINNED = ("snakemake==9.27.0", "dvc==3.67.1")
+_OURS = tuple(f"{name}=={version(name)}" for name in ("mlflow", "papermill", "scikit-learn"))  # what both use
+PLOOMBER = ("ploomber==0.23.3", "ipykernel", *_OURS)
 _HOME = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "caderno-bench"
 
 
 def peers() -> Path | None:
-    """Return the folder with the peers' commands, installing them if need be; None where they can't be had."""
-    binaries = _HOME / "peers" / "bin"
-    if not (binaries / "dvc").exists():
-        print(f"setting up {', '.join(PINNED)} in {_HOME}: minutes, once", file=sys.stderr)
-        venv.create(_HOME / "peers", with_pip=True)
-        done = subprocess.run([binaries / "python", "-m", "pip", "install", "--quiet", *PINNED])
+    """Return the folder with the commands of Snakemake and DVC; None where they can't be had."""
+    return _installed("peers", PINNED, "dvc")
+
+
+def ploomber() -> Path | None:
+    """Return the folder with Ploomber's command, which runs notebooks in its own environment; None as above."""
+    return _installed("ploomber", PLOOMBER, "ploomber")
+
+
+def _installed(name: str, packages: tuple[str, ...], command: str) -> Path | None:
+    """Return the folder with commands of packages, installing these once."""
+    binaries = _HOME / name / "bin"
+    if not (binaries / command).exists():
+        print(f"setting up {', '.join(packages)} in {_HOME}: minutes, once", file=sys.stderr)
+        venv.create(_HOME / name, with_pip=True)
+        done = subprocess.run([binaries / "python", "-m", "pip", "install", "--quiet", *packages])
         if done.returncode:
-            print("the peers can't be installed here: measured without them", file=sys.stderr)
+            print(f"{command} can't be installed here: measured without it", file=sys.stderr)
             return None
     return binaries
 
@@ -63,3 +78,28 @@ def _files(folder: Path, count: int) -> str:
     for n in range(1, count + 1):
         (folder / f"made/{n}.txt").write_text(f"{n}\n")
     return " ".join(f"made/{n}.txt" for n in range(1, count + 1))
+
+
+def ploomber_sweep(folder: Path, notebook: Path, name: str, values: list[int], product: str) -> None:
+    """Make a Ploomber pipeline that runs a notebook once for each value of a parameter, two at a time."""
+    content = nbformat.read(notebook, as_version=4)
+    content.cells[1].source += f"\nupstream = None\nproduct = None\n{product} = ''"
+    content.cells[2].source += f"\n{product} = product['{product}']"
+    folder.mkdir()
+    nbformat.write(content, folder / "task.ipynb")
+    (folder / "pipeline.yaml").write_text(
+        "executor: {dotted_path: ploomber.executors.Parallel, processes: 2}\n"
+        "tasks:\n"
+        f"  - source: task.ipynb\n    name: task-[[{name}]]\n    grid: {{{name}: {values}}}\n"
+        f"    product: {{nb: 'out/[[{name}]].ipynb', {product}: 'out/[[{name}]].txt'}}\n"
+    )
+
+
+def dvc_sweep(folder: Path, binaries: Path, name: str, values: list[int], command: str) -> None:
+    """Make a DVC project that runs `command`, with a value in place of N, once for each value."""
+    listed = ", ".join(map(str, values))
+    (folder / "dvc.yaml").write_text(
+        f"stages:\n  one:\n    foreach: [{listed}]\n    do:\n      cmd: {command.replace('N', '${item}')}\n"
+        "      outs: [{'out/${item}.txt': {cache: false}}]\n"
+    )
+    subprocess.run([binaries / "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)

@@ -6,12 +6,15 @@ The project's own modules are left to the kernels, which so see each edit.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from caderno.plan.code import Seen
 from caderno.spec import Notebook
+from caderno.spec.notebook import parse_cell
 
 
 def wanted(notebooks: Iterable[tuple[Notebook, Seen]]) -> list[str]:
@@ -28,12 +31,24 @@ def wanted(notebooks: Iterable[tuple[Notebook, Seen]]) -> list[str]:
             if path not in read:
                 read.add(path)
                 trees.append(ast.parse(path.read_bytes()))
-        bound: dict[str, str] = {}
-        for tree in trees:
-            names = [name for node in tree.body for name in _imported(node, bound)]
-            names += _attributes(tree, bound)
-            found.update((name, None) for name in names if _is_third_party(name, ours))
+        found.update((name, None) for name in _names(trees) if _is_third_party(name, ours))
     return list(found)
+
+
+def imported(sources: Iterable[str]) -> list[str]:
+    """Return the same of a notebook that is nobody's: modules count as third-party where they are installed."""
+    names = _names([tree for source in sources if (tree := parse_cell(source))])
+    return [name for name in dict.fromkeys(names) if _is_third_party(name, set()) and _is_installed(name)]
+
+
+def _names(trees: Iterable[ast.Module]) -> list[str]:
+    """Return what code imports, with what it takes from that."""
+    bound: dict[str, str] = {}
+    names: list[str] = []
+    for tree in trees:
+        names += [name for node in tree.body for name in _imported(node, bound)]
+        names += _attributes(tree, bound)
+    return names
 
 
 def _attributes(tree: ast.Module, bound: dict[str, str]) -> Iterator[str]:
@@ -59,3 +74,14 @@ def _imported(node: ast.stmt, bound: dict[str, str]) -> Iterator[str]:
 def _is_third_party(name: str, ours: set[str]) -> bool:
     top = name.partition(":")[0].partition(".")[0]
     return top not in ours and top not in sys.stdlib_module_names
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a module comes from where packages are installed, so that no notebook's neighbour is meant."""
+    try:
+        spec = importlib.util.find_spec(name.partition(":")[0].partition(".")[0])
+    except (ImportError, ValueError):
+        return False
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    installed = tuple(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+    return any(place.startswith(installed) for place in places if place)
