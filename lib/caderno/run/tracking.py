@@ -5,6 +5,7 @@ The engine owns these runs: it opens them, hands their ids to the kernels, and a
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import logging
@@ -135,25 +136,31 @@ class Tracking:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
-        with self._creating(project), _one_try():
+        with _one_try():
+            if self.uri.startswith("sqlite:///"):
+                self._create(project, mlflow.MlflowClient)
             self._open(mlflow.MlflowClient)
             self.experiment = self._experiment(pipeline)
 
-    @contextmanager
-    def _creating(self, project: Project) -> Iterator[None]:
-        """Processes that meet a fresh SQLite store together break it: one at a time, then in WAL mode."""
-        if not self.uri.startswith("sqlite:///"):
-            yield
-            return
-        project.state.mkdir(parents=True, exist_ok=True)
+    @_guarded
+    def _create(self, project: Project, client: type[MlflowClient]) -> None:
+        """Make a SQLite store that is not there, one process at a time, and put it into place when it is whole.
+
+        Processes that meet a fresh one together break it, and one that is half made can't be used ever after.
+        """
         path = Path(self.uri.removeprefix("sqlite:///"))
+        project.state.mkdir(parents=True, exist_ok=True)
         with (project.state / "mlflow.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            fresh = not path.exists()
-            yield
-            if fresh and path.exists():
-                with sqlite3.connect(path) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
+            if path.exists():
+                return
+            made = path.with_name(f".{path.name}.new")
+            for left in made.parent.glob(f"{made.name}*"):
+                left.unlink()
+            client(tracking_uri=f"sqlite:///{made}")
+            with contextlib.closing(sqlite3.connect(made)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # readers while one writes; the file remembers it
+            os.replace(made, path)
 
     @_guarded
     def guard(self, call: Callable[[], T]) -> T:

@@ -60,6 +60,11 @@ def processes(shop: Workshop) -> dict[str, list[psutil.Process]]:
     return found
 
 
+def forget_mlflow(shop: Workshop) -> None:
+    for path in shop.root.glob("mlflow.db*"):
+        path.unlink()
+
+
 def whole(shop: Workshop) -> int:
     """Assert that whatever stands in the place of a result is one; return how many there are."""
     count = 0
@@ -100,6 +105,8 @@ def test_killed_at_random_moments_nothing_is_torn_and_the_next_run_goes_on(shop:
     length, drawn = time.monotonic() - began, random.Random(target)
     for kill in range(13):
         shutil.rmtree(shop.store.home(""))
+        if kill % 2:  # MLflow's store is made anew, too
+            forget_mlflow(shop)
         run = shop.start("run", "--jobs", "2", env={MARK: str(shop.root)})
         moment = time.monotonic() + drawn.uniform(0, length)
         victims: list[psutil.Process] = []
@@ -208,8 +215,7 @@ def test_a_disk_that_is_full_at_any_stage_tears_nothing(small_disk: Workshop) ->
             shutil.rmtree(shop.root / "data", ignore_errors=True)
             shutil.rmtree(shop.root / "reports", ignore_errors=True)
             if fresh:
-                for path in shop.root.glob("mlflow.db*"):
-                    path.unlink()
+                forget_mlflow(shop)
             leave(shop, free * 1000)
             done = shop.caderno("run")
             codes[fresh, free] = done.code
