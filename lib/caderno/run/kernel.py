@@ -8,6 +8,7 @@ kernel, even a daemon. Forked kernels (see parent.py) end here too.
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import signal
 import sys
@@ -36,6 +37,8 @@ def run() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, b"caderno-kernel")
     adopt_orphans()
+    if launcher := importlib.util.find_spec("ipykernel_launcher"):
+        sys.argv[0] = str(launcher.origin)  # as in any other kernel
     from caderno.run import watch
 
     if watch.WATCH in os.environ:

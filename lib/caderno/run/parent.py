@@ -202,7 +202,7 @@ def _become_kernel(request: dict[str, Any], log: int, ours: list[socket.socket],
         time.tzset()
         os.chdir(request["cwd"])
         _renew()
-        sys.argv[:] = ["ipykernel_launcher", *request["arguments"]]
+        sys.argv[1:] = request["arguments"]
         kernel.run()
         code = 0
     except SystemExit as end:

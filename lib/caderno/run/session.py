@@ -207,7 +207,8 @@ class _Session:
             unwritten = error
         if ledger and parent:
             tags = self._links(record.tasks) | {"mlflow.note.content": _note(record)}
-            ledger.end(parent, record.state, tags, self._planner.store.run_file(self.id))
+            place = self._planner.store.run_file(self.id)
+            ledger.end(parent, record.state, tags, place if place.exists() else None)
         self._outcomes.emit(
             RunFinished(
                 run=self.id,

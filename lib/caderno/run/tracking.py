@@ -38,6 +38,7 @@ T = TypeVar("T")
 _AWAY = re.compile("failed with (timeout )?exception|failed with error code 50[234]|too many 50[234]")  # no answer
 _SILENCE = re.compile("Connection refused|timed out|Connection aborted|Name or service not known|error code 50[234]")
 _BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
+_LITTLE = 1_000_000  # bytes: with less left, SQLite can't work
 _LONGEST = 6000  # characters of a parameter's value
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked
@@ -98,13 +99,22 @@ def _guarded(method: Callable[P, T]) -> Callable[P, T]:
         except (MlflowException, SQLAlchemyError, OSError) as error:
             uri = str(getattr(args[0], "uri", ""))
             first = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, masked(uri))
-            hint = "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
             if uri.startswith("http") and _AWAY.search(str(error)):
                 why = _SILENCE.search(str(error))
                 raise TrackingAway(f"MLflow at {masked(uri)} does not answer{(why and f' ({why[0]})') or ''}") from None
-            raise TrackingError(f"MLflow at {masked(uri)} can't be used: {first[:300]}", hint) from None
+            raise TrackingError(f"MLflow at {masked(uri)} can't be used: {first[:300]}", _hint(uri)) from None
 
     return guarded
+
+
+def _hint(uri: str) -> str:
+    """Return what to do about a store that can't be used."""
+    if not uri.startswith("sqlite:///"):
+        return "start the server, or unset MLFLOW_TRACKING_URI to use the project's own store"
+    path = Path(uri.removeprefix("sqlite:///"))
+    if path.parent.is_dir() and shutil.disk_usage(path.parent).free < _LITTLE:
+        return "the disk is full: make room"
+    return f"if the file is damaged, move {path.name} away: a new store is made"
 
 
 @contextmanager
@@ -135,7 +145,7 @@ class Tracking:
         import mlflow  # 2–3 CPU seconds: only where something runs
 
         for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what goes wrong is raised, too
         with _one_try():
             if self.uri.startswith("sqlite:///"):
                 self._create(project, mlflow.MlflowClient)

@@ -18,7 +18,7 @@ from caderno.run.preload import imported
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")]
 
 NOTEBOOKS: dict[str, list[Any]] = {
-    "good": ["import os, sys\nprint(n, os.getcwd().rpartition('/')[2], __name__, sys.argv[0][-20:])", "n"],
+    "good": ["import os, sys\nprint(n, os.getcwd().rpartition('/')[2], __name__, sys.argv[0])", "n"],
     "fails": ["one = 1", "def f():\n    return one / 0\nf()", "never = 1"],
     "raises and goes on": [code("1 / 0", "raises-exception"), "print('after')"],
     "skips": [code("1 / 0", "skip-execution"), "print('after')"],
@@ -74,6 +74,12 @@ def comparable(notebook: Any) -> Any:
     return json.loads(re.sub(r"ipykernel_\d+/\d+|0x[0-9a-f]+", "", text))
 
 
+def last_line(error: str) -> str:
+    """Return the last line of what was said, but for the kernel's warning of TCP, which warm ones do not use."""
+    lines = [line for line in error.strip().splitlines() if not line.startswith("[IPKernelApp] WARNING")]
+    return lines[-1] if lines else ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_papermill_writes_and_raises_the_same(papermill: Callable[..., tuple[int, str, Any]], name: str) -> None:
@@ -82,8 +88,7 @@ def test_papermill_writes_and_raises_the_same(papermill: Callable[..., tuple[int
     warm_code, warm_error, warm = papermill(name, "--engine", "caderno-warm", *options)
     assert warm_code == plain_code
     assert comparable(warm) == comparable(plain)
-    last = [error.strip().splitlines()[-1:] for error in (plain_error, warm_error)]
-    assert last[0] == last[1]
+    assert last_line(warm_error) == last_line(plain_error)
 
 
 def test_papermills_api_runs_notebooks_in_kernels_of_one_parent(shop: Workshop) -> None:
