@@ -59,22 +59,29 @@ class TasksUnfolded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CellFinished(Event):
-    """`cell` counts the code cells executed so far, from 1; `seconds` is this cell's time."""
+    """`cell` counts the code cells executed so far, from 1; `seconds` is this cell's time.
+
+    `cpu` is its processor time in seconds, `peak` the most memory in bytes, None where the system does not tell.
+    """
 
     task: str
     cell: int
     cells: int
     seconds: float
+    cpu: float | None = None
+    peak: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFinished(Event):
-    """The task succeeded; `report` is its page, relative to the project's root."""
+    """The task succeeded; `report` is its page, relative to the project's root; `cpu` and `peak` as of a cell."""
 
     task: str
     fingerprint: str
     seconds: float
     report: str
+    cpu: float | None = None
+    peak: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from caderno.cli import completing
 from caderno.cli.common import cli, pipeline_options, planner_of, selecting, targets_of, verify_option
 
 if TYPE_CHECKING:
-    from caderno.plan.records import Failure
+    from caderno.plan.records import Cell, Failure
 
 
 @cli.command()
@@ -171,7 +171,7 @@ def debug(task: str, pipeline: str | None, profile: str | None, parameters: tupl
     cells = sum(bool(cell.source.strip()) for cell in one.notebook.cells)
     status = console.status(f"{one.id}: cell 1 of {cells}")
 
-    def on_cell(count: int, _seconds: float) -> None:
+    def on_cell(count: int, _cell: Cell) -> None:
         status.update(f"{one.id}: cell {min(count + 1, cells)} of {cells}")
 
     def show(failure: Failure, command: str) -> None:

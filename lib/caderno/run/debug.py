@@ -15,7 +15,7 @@ from pathlib import Path
 from caderno.errors import CadernoError
 from caderno.events import now
 from caderno.plan.planner import Planner, Resolved
-from caderno.plan.records import Failure
+from caderno.plan.records import Cell, Failure
 from caderno.run import provenance
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.ledger import Ledger
@@ -29,7 +29,7 @@ Show = Callable[[Failure, str], None]  # shows the failure, and the command that
 
 
 def debug(
-    planner: Planner, task: Task, show: Show, on_cell: Callable[[int, float], None], warn: Callable[[str], None]
+    planner: Planner, task: Task, show: Show, on_cell: Callable[[int, Cell], None], warn: Callable[[str], None]
 ) -> Failure | None:
     """Execute `task` and return how it failed, or None.
 

@@ -67,7 +67,7 @@ def execute(
     control: KernelControl,
     timeout: float | None = None,
     memory: int | None = None,
-    on_cell: Callable[[int, float], None],
+    on_cell: Callable[[int, Cell], None],
     on_failure: Callable[[Failure, Path], None] | None = None,
     warm: Parent | None = None,
 ) -> Execution:
@@ -75,7 +75,7 @@ def execute(
 
     `folder` is the kernel's working directory, `environment` its whole environment, `watch` what it looks for in
     itself; the notebook is saved to `partial`, secrets hidden by `mask`, as it grows. `timeout` in seconds and `memory`
-    in bytes are enforced from outside. What cells print goes to `log` as it comes. `on_cell(count, seconds)` is called
+    in bytes are enforced from outside. What cells print goes to `log` as it comes. `on_cell(count, cell)` is called
     after each code cell, `on_failure(failure, connection file)` after one that failed, while its kernel is still there.
     With `warm`, its kernel is forked from that parent.
     """
@@ -201,7 +201,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
         save: Callable[[Any], None],
         log: Log,
         meter: Meter,
-        on_cell: Callable[[int, float], None],
+        on_cell: Callable[[int, Cell], None],
         on_failure: Callable[[Failure], None] | None,
     ) -> None:
         super().__init__(nb, output_path=None, progress_bar=False)
@@ -246,7 +246,7 @@ class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has
             took = self._meter.cell_ended()
             known = Cell(index=cell_index, seconds=round(seconds, 4), cpu=took.cpu, peak=took.peak)
             self._execution.cells.append(known)
-            self._on_cell(len(self._execution.cells), seconds)
+            self._on_cell(len(self._execution.cells), known)
         if failed and not died and self._on_failure:
             self._on_failure(_of_outputs(self._execution, cell))
         super().cell_complete(cell, cell_index, **kwargs)

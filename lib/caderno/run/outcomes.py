@@ -73,7 +73,7 @@ class Outcomes:
             self.emit(RunWarned(run=self.run, message=f"{task.id} {warning}"))
         if record.failure is None:
             self.records[task.id] = ShortRecord.of(record)
-            self.emit(TaskFinished(**common, report=page))
+            self.emit(TaskFinished(**common, report=page, cpu=record.cpu, peak=record.peak))
             return
         self.emit(
             TaskFailed(

@@ -28,6 +28,7 @@ from caderno.events import (
     TasksUnfolded,
 )
 from caderno.plan.records import Failure
+from caderno.report.text import size
 from caderno.run.console import QuietConsole, clean
 from caderno.run.folds import FEW, alike, base, examples
 
@@ -46,6 +47,7 @@ _KINDS = 8  # so many kinds of failure are printed at the end
 _MANY = 20  # tasks of a matrix; of more, a log tells how far they are, each
 _EVERY = 5.0  # seconds
 _OTHER_COLUMNS = 37  # characters that sign, cell, time and usual time take with their gaps
+_WIDE = 110  # columns from which on memory is shown, too
 
 
 def duration(seconds: float) -> str:
@@ -67,6 +69,7 @@ class _Row:
     cells: int = 0
     began: float = 0.0
     seconds: float = 0.0
+    peak: int = 0
     note: str = ""
 
 
@@ -123,10 +126,13 @@ class Progress:
                 self._rows[event.task] = _Row("running", 0, event.cells, time.monotonic(), note=event.why)
                 self._line(event, f"started  {event.task} ({event.why})", event.task)
             case CellFinished():
-                self._rows[event.task].cell = event.cell
+                row = self._rows[event.task]
+                row.cell, row.peak = event.cell, max(row.peak, event.peak or 0)
             case TaskFinished():
                 self._settle(event.task, "succeeded", event.seconds)
-                self._line(event, f"finished {event.task} in {duration(event.seconds)}", event.task)
+                self._rows[event.task].peak = event.peak or 0
+                text = f"finished {event.task} in {duration(event.seconds)}{_took(event)}"
+                self._line(event, text, event.task)
             case TaskFailed():
                 self._settle(event.task, "killed" if event.killed else "failed", event.seconds)
                 self._failures.append(event)
@@ -189,22 +195,24 @@ class Progress:
             (self._pipeline, "bold"), f"  {done} of {len(self._rows)} tasks  ", duration(time.monotonic() - self._began)
         )
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        for name, justify in (("", "left"), ("task", "left"), ("cell", "right"), ("time", "right"), ("usual", "right")):
-            table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal
+        wide = self._console.size.width >= _WIDE
+        for name in ("", "task", "cell", "time", "usual", *(["memory"] if wide else [])):
+            table.add_column(name, justify="left" if name in ("", "task") else "right", no_wrap=True)
         lines = self._lines()
-        rest = self._console.size.width - max(len(line.label) for line in lines) - _OTHER_COLUMNS
+        rest = self._console.size.width - max(len(line.label) for line in lines) - _OTHER_COLUMNS - 8 * wide
         table.add_column("why", overflow="ellipsis", no_wrap=True, max_width=max(rest, 8), style="dim")
         for line in lines:
-            table.add_row(*self._cells(line))
+            *cells, memory, why = self._cells(line)
+            table.add_row(*cells, *([memory] if wide else []), why)
         hidden = len(self._rows) - sum(line.stands_for for line in lines)
         tail = [Text(f"… and {hidden:,} more", "dim")] if hidden else []
         return Group(head, table, *tail)
 
     def _cells(self, line: _Line) -> tuple[Text | str, ...]:
-        """Return a line's cells: sign, task, cell, time, usual time, why."""
+        """Return a line's cells: sign, task, cell, time, usual time, memory at its peak, why."""
         row = line.row
         if row is None:
-            return "", Text(line.label, "bold"), "", "", "", Text(line.text)
+            return "", Text(line.label, "bold"), "", "", "", "", Text(line.text)
         sign, style = _SIGNS[row.state]
         seconds = time.monotonic() - row.began if row.state == "running" else row.seconds
         return (
@@ -213,6 +221,7 @@ class Progress:
             f"{min(row.cell + (row.state == 'running'), row.cells)}/{row.cells}" if row.cells else "",
             duration(seconds) if row.state not in ("waiting", "cached", "skipped") else row.state,
             duration(self._expected[line.label]) if line.label in self._expected and row.state != "cached" else "",
+            size(row.peak) if row.peak else "",
             Text(clean(row.note)),
         )
 
@@ -293,6 +302,12 @@ class Progress:
 
     def _path(self, path: str) -> str:
         return os.path.relpath(self._root / path)
+
+
+def _took(event: TaskFinished) -> str:
+    """Return what a task took beside its time: ", 11 s of processor, 1.2 GB", if that is known."""
+    cpu = f", {duration(event.cpu)} of processor" if event.cpu is not None else ""
+    return cpu + (f", {size(event.peak)} of memory" if event.peak else "")
 
 
 def show_failure(console: Console, task: str, notebook: str, failure: Failure, page: str = "") -> None:

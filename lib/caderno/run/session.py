@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from caderno.errors import InvalidPipeline, Problem, StoreError, TrackingError, did_you_mean
 from caderno.events import CellFinished, RunFinished, RunStarted, RunWarned, TaskStarted, Watcher, now
 from caderno.plan.planner import FORCED, Plan, Planner, Resolved
-from caderno.plan.records import RunRecord, RunState, RunTask, TrackingRun
+from caderno.plan.records import Cell, RunRecord, RunState, RunTask, TrackingRun
 from caderno.run import journal as journals
 from caderno.run import provenance
 from caderno.run.outcomes import Outcomes
@@ -185,8 +185,18 @@ class _Session:
             TaskStarted(run=self.id, task=task.id, fingerprint=resolved.fingerprint, why=why, cells=cells)
         )
 
-        def on_cell(count: int, seconds: float) -> None:
-            self._outcomes.emit(CellFinished(run=self.id, task=task.id, cell=count, cells=cells, seconds=seconds))
+        def on_cell(count: int, cell: Cell) -> None:
+            self._outcomes.emit(
+                CellFinished(
+                    run=self.id,
+                    task=task.id,
+                    cell=count,
+                    cells=cells,
+                    seconds=cell.seconds,
+                    cpu=cell.cpu,
+                    peak=cell.peak,
+                )
+            )
 
         return run_task(context, task, resolved, control, on_cell, force=why == FORCED)
 

@@ -15,7 +15,7 @@ from caderno.errors import TrackingError
 from caderno.events import now
 from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
-from caderno.plan.records import Failure, Git, Output, TaskRecord
+from caderno.plan.records import Cell, Failure, Git, Output, TaskRecord
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
 from caderno.run import execute as executing
 from caderno.run.kernels import KILLED, KernelControl
@@ -47,7 +47,7 @@ def run_task(
     task: Task,
     resolved: Resolved,
     control: KernelControl,
-    on_cell: Callable[[int, float], None],
+    on_cell: Callable[[int, Cell], None],
     force: bool = False,
 ) -> tuple[TaskRecord, Path, bool]:
     """Run one task and return (record, its directory, whether it ran here).
@@ -77,7 +77,7 @@ def _attempt(
     task: Task,
     resolved: Resolved,
     control: KernelControl,
-    on_cell: Callable[[int, float], None],
+    on_cell: Callable[[int, Cell], None],
 ) -> tuple[TaskRecord, Path]:
     staged = context.planner.store.stage(task.folder, resolved.fingerprint)
     try:
@@ -93,7 +93,7 @@ def _attempt_in(
     task: Task,
     resolved: Resolved,
     control: KernelControl,
-    on_cell: Callable[[int, float], None],
+    on_cell: Callable[[int, Cell], None],
 ) -> tuple[TaskRecord, Path]:
     store = context.planner.store
     place = store.place(task.folder, resolved.fingerprint)
@@ -156,7 +156,7 @@ def execute_in(
     resolved: Resolved,
     tracked: Open,
     control: KernelControl,
-    on_cell: Callable[[int, float], None],
+    on_cell: Callable[[int, Cell], None],
     **options: Any,
 ) -> tuple[executing.Execution, Mask]:
     """Execute a task's notebook with `staged` as the directory of its result; return that and the mask for it.
