@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 PROFILE ?=
 LAB_ARGS ?=
 CASE ?=
+TESTS ?=
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -27,7 +28,7 @@ run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
 	@$(BIN)/caderno run $(SETTINGS)
 
 test: $(READY) ## run all tests but the slow ones; SLOW=1 runs those
-	$(BIN)/python -m pytest -m "$(if $(SLOW),slow,not slow)"
+	$(BIN)/python -m pytest -m "$(if $(SLOW),slow,not slow)" $(TESTS)
 
 lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .
