@@ -167,7 +167,7 @@ def _probed(shop: Workshop, kind: str) -> Kind:
     names = ["dirty", "probe", "random[n=1]", "random[n=2]", "shown", "long", "tags"]
     outputs = {
         name: [
-            (cell["execution_count"], cell["outputs"])
+            (cell["execution_count"], _joined(cell["outputs"]))
             for cell in json.loads((shop.result(name) / "notebook.ipynb").read_text())["cells"]
             if cell["cell_type"] == "code"
         ]
@@ -214,6 +214,17 @@ def test_a_cell_shows_in_a_warm_kernel_what_it_shows_in_a_cold_one(kinds: dict[s
     assert warm == cold
     if "x = 3" not in SHOWN[place]:
         assert warm or "tqdm" in SHOWN[place] or "capture" in SHOWN[place]
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Return outputs with what is printed in one piece: it comes in as many as the kernel happens to send."""
+    joined: list[Any] = []
+    for output in outputs:
+        if joined and output["output_type"] == "stream" and output.get("name") == joined[-1].get("name"):
+            joined[-1]["text"] = ["".join([*joined[-1]["text"], *output["text"]])]
+        else:
+            joined.append({**output, "text": ["".join(output["text"])]} if "text" in output else output)
+    return joined
 
 
 def _settled(outputs: Any) -> Any:
