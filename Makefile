@@ -27,8 +27,8 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
 	@$(BIN)/caderno run $(SETTINGS)
 
-test: $(READY) ## run all tests but the slow ones; SLOW=1 runs those
-	$(BIN)/python -m pytest -m "$(if $(SLOW),slow,not slow)" $(TESTS)
+test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(if $(SLOW),slow,not slow)" $(TESTS)
 
 lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .
