@@ -218,6 +218,27 @@ def many(folder: Path, _repetitions: int) -> None:
     )
 
 
+ROOT = Path(__file__).parents[2]
+
+
+def example(folder: Path, repetitions: int) -> None:
+    """The worked example's smoke profile, from nothing but its sources."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder / "example")], check=True)
+    place = folder / "example"
+    subprocess.run([PYTHON, "-m", "flights.sources", "--to", "data/sources"], cwd=place, check=True)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
+    command = [*CADERNO, "run", "--profile", "smoke"]
+
+    def clean() -> None:
+        remove(*(path for path in (place / "data").iterdir() if path.name != "sources"))
+
+    every = [
+        Contestant("caderno run", lambda: [command], clean, place),
+        Contestant("caderno run --kernels cold", lambda: [[*command, "--kernels", "cold"]], clean, place),
+    ]
+    compete("the worked example, smoke profile", every, folder, repetitions)
+
+
 SIZES = (10, 100, 1_000, 10_000)
 PEERS_UP_TO = 1_000  # tasks; DVC takes minutes to set up more
 
@@ -253,7 +274,7 @@ def _peers(binaries: Path | None, count: int) -> list[tuple[str, Callable[[Path]
     ]
 
 
-CASES = {"nothing": nothing, "one": one, "sweep": sweep, "sweep32": sweep32, "many": many}
+CASES = {"nothing": nothing, "one": one, "sweep": sweep, "sweep32": sweep32, "many": many, "example": example}
 
 
 def main() -> None:
