@@ -7,12 +7,12 @@ that is needed has it among its inputs. What is not a result of this pipeline is
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from caderno.plan.records import TaskRecord
-from caderno.plan.store import LATEST, RECORD, Store, read_record
+from caderno.plan.store import FAILED, LATEST, LOGGING, RECORD, Store
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def unneeded(store: Store, keep: int, registered: Collection[str] = ()) -> tuple
 
     `keep` counts the newest results of each task to keep, `registered` are the MLflow runs of registered models.
     """
-    found = list(_results(store))
+    found = [(place, one) for place, one in store.every() if place.name != FAILED and one.pipeline == store.pipeline]
     by_place = dict(found)
     by_task: dict[Path, list[tuple[Path, TaskRecord]]] = {}
     for place, record in found:
@@ -66,16 +66,8 @@ def leftovers(store: Store) -> list[Path]:
         child
         for home in store.homes()
         for child in home.iterdir()
-        if child not in running and (child.suffix in (".part", ".old") or child.name.startswith("debug-"))
+        if child not in running and (child.suffix in (".part", ".old") or child.name.startswith(("debug-", LOGGING)))
     ]
-
-
-def _results(store: Store) -> Iterator[tuple[Path, TaskRecord]]:
-    for home in store.homes():
-        for place in store.results(home):
-            record = read_record(place)
-            if record and record.pipeline == store.pipeline:
-                yield place, record
 
 
 def _inputs(store: Store, record: TaskRecord) -> list[Path]:

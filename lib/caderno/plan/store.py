@@ -33,6 +33,8 @@ NOTEBOOK = "notebook.ipynb"
 PAGE = "report.html"
 LOG = "log.txt"
 LATEST = "latest"
+FAILED = "failed"  # beside the results of a task: its last failed attempt
+LOGGING = ".log-"  # how the name of a folder begins in which files are gathered for MLflow
 _LAST = "last"  # among the records of runs: the one that ended last
 _PLACE = re.compile(r"[0-9a-f]{16}(\.part|\.old)?|failed\.old")
 _POLL = 0.1  # seconds between two tries to get a lock
@@ -136,7 +138,7 @@ class Store:
     def every(self) -> Iterator[tuple[Path, TaskRecord]]:
         """Yield all results of all tasks, the last failed attempts among them, with their records."""
         for home in self.homes():
-            for place in [*self.results(home), home / "failed"]:
+            for place in [*self.results(home), home / FAILED]:
                 if record := read_record(place):
                     yield place, record
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from caderno.errors import TrackingAway, TrackingError
 from caderno.plan.environment import masked
 from caderno.plan.records import Git, TaskRecord, TrackingRun
-from caderno.plan.store import NOTEBOOK, PAGE, RECORD
+from caderno.plan.store import LOGGING, NOTEBOOK, PAGE, RECORD
 from caderno.project import Project
 from caderno.run.context import TASK_RUN, TASK_RUN_TAG
 
@@ -288,7 +288,7 @@ class Tracking:
         for start in range(0, max(len(params), len(every)), _BATCH):
             cut = slice(start, start + _BATCH)
             self.client.log_batch(run.run_id, params=params[cut], tags=every[cut])
-        with tempfile.TemporaryDirectory(prefix=".log-", dir=place.parent) as folder:  # one call: each asks a lot
+        with tempfile.TemporaryDirectory(prefix=LOGGING, dir=place.parent) as folder:  # one call: each asks a lot
             for file in (NOTEBOOK, PAGE, RECORD):
                 link_or_copy(str(place / file), f"{folder}/{file}")
             self.client.log_artifacts(run.run_id, folder)

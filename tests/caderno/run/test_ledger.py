@@ -137,6 +137,15 @@ def test_a_copied_model_answers_under_its_new_name(away: Away) -> None:
     assert model.params == {"depth": "3", "rate": "0.25"}  # the run's own among them, as MLflow has it
 
 
+def bereft(shop: Workshop, server: Server, env: dict[str, str]) -> Done:
+    """Run, and stop the server while the cell of `slow` waits."""
+    run = shop.start("run", env=env)
+    until(lambda: shop.calls() == ["slow"], what="the cell did not start")
+    server.stop()
+    shop.write("go", "")
+    return ended(run, 110)
+
+
 def test_a_server_that_dies_during_a_run_costs_no_result(server: Server, shop: Workshop) -> None:
     shop.notebook("slow.ipynb", "out: str = ''", WAIT, "import mlflow\nPath(out).write_text('made')")
     shop.notebook("after.ipynb", "made: str = ''", "import mlflow\nmlflow.log_metric('seen', 1)")
@@ -145,11 +154,7 @@ def test_a_server_that_dies_during_a_run_costs_no_result(server: Server, shop: W
         after: {notebook: after.ipynb, inputs: {made: slow.out}}
     """)
     env = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-    run = shop.start("run", env=env)
-    until(lambda: shop.calls() == ["slow"], what="the cell did not start")
-    server.stop()
-    shop.write("go", "")
-    done = ended(run, 110)
+    done = bereft(shop, server, env)
     assert done.code == 0, done.out
     assert done.out.count("does not answer") == 1
     assert "Traceback" not in done
@@ -174,11 +179,7 @@ def test_a_cell_that_logs_to_a_dead_server_fails_and_says_why(server: Server, sh
     shop.notebook("slow.ipynb", None, f"import mlflow\n{WAIT}", "mlflow.log_metric('auc', 1)")
     shop.pipeline("slow: {notebook: slow.ipynb}")
     env = {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-    run = shop.start("run", env=env)
-    until(lambda: shop.calls() == ["slow"], what="the cell did not start")
-    server.stop()
-    shop.write("go", "")
-    done = ended(run, 110)
+    done = bereft(shop, server, env)
     server.start()
     assert done.code == 1, done.out
     failure = shop.record("slow").failure
