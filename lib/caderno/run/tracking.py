@@ -190,7 +190,13 @@ class Tracking:
                 raise TrackingError(f"MLflow's experiment {name!r} is deleted", hint)
             return str(found.experiment_id)
         location = (self._artifacts / name).as_uri() if self.uri.startswith("sqlite:") else None
-        return str(self.client.create_experiment(name, artifact_location=location))
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location))
+        except Exception:
+            found = self.client.get_experiment_by_name(name)  # another engine was quicker
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def files(self) -> list[Path]:
         """Return where the store keeps files on this disk, if it does."""
