@@ -20,6 +20,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+class Table(_Model):
+    """The shape of a file of data: its columns in order with their types, "" where the file does not tell."""
+
+    rows: int | None
+    columns: dict[str, str]
+
+
 class Input(_Model):
     """One file or directory that a task read, or a URL that it was given.
 
@@ -34,6 +41,7 @@ class Input(_Model):
     size: int | None
     task: str | None = None  # "train[model=forest]"
     fingerprint: str | None = None
+    table: Table | None = None  # where it is one
 
 
 class Output(_Model):
@@ -43,6 +51,7 @@ class Output(_Model):
     digest: str
     size: int
     model_uri: str | None = None  # MLflow's, for an output of kind mlflow-model
+    table: Table | None = None  # where it is one
 
 
 class Cell(_Model):
@@ -118,6 +127,7 @@ class TaskRecord(_Model):
     seconds: float
     user: str
     host: str
+    machine: str = ""  # "Linux x86_64, 2 cores, 8.3 GB"
     params: dict[str, JsonValue]  # the resolved parameters, inputs and outputs apart
     overridden: list[str]  # those that differ from the notebook's defaults
     inputs: dict[str, list[Input]]

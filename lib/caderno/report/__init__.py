@@ -18,18 +18,23 @@ from caderno.report.site import write_site
 from caderno.report.text import page_name
 
 if TYPE_CHECKING:
-    from nbformat import NotebookNode
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from caderno.plan.records import TaskRecord
 
 __all__ = ["page_name", "render_task", "write_site"]
 
 
-def render_task(record: TaskRecord, notebook: NotebookNode) -> str:
+def render_task(
+    record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence[tuple[TaskRecord, Path]] = ()
+) -> str:
     """Return the task's page as one self-contained HTML document.
 
     `notebook` is the executed notebook, whole or as far as it came; the cells' places in `record` count in it.
+    `earlier` are results of the same task from before with their directories, the newest first: the page says what
+    changed since.
     """
     from caderno.report.page import task_page  # nbconvert takes a second: only who renders pays it
 
-    return task_page(record, notebook)
+    return task_page(record, notebook, earlier)

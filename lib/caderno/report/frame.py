@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -45,12 +46,28 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("count", "duration", "file_name", "moment", "page_name", "short", "size", "value"):
+    for name in (
+        "count",
+        "duration",
+        "file_name",
+        "moment",
+        "page_name",
+        "result_name",
+        "diff_name",
+        "short",
+        "size",
+        "value",
+    ):
         environment.filters[name] = getattr(text, name)
     environment.filters["masked"] = masked
+    environment.filters["quoted"] = shlex.quote
     environment.filters["web"] = _web_address
     environment.globals.update(
-        css=trusted(_asset("style.css")), script=trusted(_asset("script.js")), policy=policy(), signs=SIGNS
+        css=trusted(_asset("style.css")),
+        script=trusted(_asset("script.js")),
+        policy=policy(),
+        signs=SIGNS,
+        result_name=text.result_name,
     )
     return environment
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count as count_from
+from itertools import takewhile
 from typing import Any, Literal
 
+import yaml
 from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -14,13 +17,14 @@ from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from caderno.plan.records import Cell as CellRecord
-from caderno.report.outputs import render_outputs, whatever_it_holds
+from caderno.report.outputs import Caption, image, render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
 from caderno.report.text import count
 
 # papermill's own banners in a failed notebook: the page has a better one.
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
+_ADDED = {_PAPERMILL_ERROR, "injected-parameters"}
 _NAMES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this task"}
 _PROSE_STARTS = re.compile(r"[\w\"'“*_`\[(]")
 
@@ -63,7 +67,7 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
     `ran` says what each code cell took that ran to its end, by its place from 0; `failed` is the place of the cell at
     which the task ended, if it failed in one.
     """
-    headings, lexer = Headings(), _language(notebook)
+    headings, lexer, figures = Headings(), _language(notebook), count_from(1)
     places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
     first = next((place for place, raw in places if raw["cell_type"] == "markdown"), None)
     title, asked, rest = opening(_source(notebook["cells"][first])) if first is not None else ("", "", "")
@@ -72,7 +76,7 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
         if raw["cell_type"] == "markdown":
             cells.append(_prose(raw, place, rest if place == first else _source(raw), headings))
         elif raw["cell_type"] == "code":
-            cell = _code(raw, place, lexer, headings)
+            cell = _code(raw, place, lexer, headings, figures)
             if took := ran.get(place):
                 cell = replace(cell, seconds=took.seconds, peak=took.peak)
             cells.append(replace(cell, state=_state(raw, place, failed)))
@@ -104,7 +108,56 @@ def _prose(raw: Mapping[str, Any], place: int, source: str, headings: Headings) 
     return Cell("prose", place, _anchor(raw, place), html)
 
 
-def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings) -> Cell:
+def written(notebook: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    """Return the cells that a person wrote, in order, each with its source."""
+    return [(raw, _source(raw)) for raw in notebook["cells"] if not _ADDED & {*_tags(raw)}]
+
+
+def figures(notebook: Mapping[str, Any]) -> dict[str, tuple[str, Markup]]:
+    """Return all figures of a notebook by a name that stays from run to run: (caption as text, the picture)."""
+    found: dict[str, tuple[str, Markup]] = {}
+    numbers = count_from(1)
+    for place, (raw, source) in enumerate(written(notebook)):
+        captions = _captions(source, f"cell {place + 1}", numbers)
+        shown = (output for output in raw.get("outputs", []) if "data" in output)
+        for i, output in enumerate(shown):
+            if image(output["data"], output.get("metadata", {}), ""):
+                caption = next(captions)
+                img = image(output["data"], output.get("metadata", {}), caption.alt)
+                found[f"{_anchor(raw, place)}/{i}"] = (str(caption.text.striptags()), img or Markup(""))
+    return found
+
+
+def _captions(source: str, maker: str, numbers: Iterator[int]) -> Iterator[Caption]:
+    """Yield captions for the figures of one cell, numbered through the page.
+
+    Their words are Quarto's cell options, YAML in comments at the cell's top: `#| fig-cap: ROC curves`, and
+    `#| fig-alt:` for those who can't see; a list of them where the cell makes several figures.
+    """
+    options = _options(source)
+    texts, alts = (
+        [*map(str, one)] if isinstance(one, list) else [str(one)] if one else []
+        for one in (options.get("fig-cap"), options.get("fig-alt"))
+    )
+    for place, number in enumerate(numbers):
+        text = texts[place] if place < len(texts) else ""
+        alt = alts[place] if place < len(alts) else text or f"Picture made by {maker}"
+        yield Caption(
+            Markup("<b>Figure {}.</b> {}").format(number, text) if text else Markup("<b>Figure {}</b>").format(number),
+            alt,
+        )
+
+
+def _options(source: str) -> dict[str, Any]:
+    lines = takewhile(lambda line: line.startswith("#|"), source.splitlines())
+    try:
+        found = yaml.safe_load("\n".join(line[2:].removeprefix(" ") for line in lines))
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings, figures: Iterator[int]) -> Cell:
     number = raw.get("execution_count")
     section = f", in “{headings.found[-1].text}”" if headings.found else ""
     source = _source(raw)
@@ -116,7 +169,7 @@ def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings) ->
         html=highlighted(source, lexer) if source.strip() else Markup(""),
         number=number if isinstance(number, int) else None,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
-        outputs=tuple(render_outputs(raw.get("outputs", []), f"Picture made by cell {number}{section}")),
+        outputs=tuple(render_outputs(raw.get("outputs", []), _captions(source, f"cell {number}{section}", figures))),
         summary="summary" in _tags(raw),
     )
 

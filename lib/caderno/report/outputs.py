@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -29,9 +30,17 @@ _INTERACTIVE = re.compile(
 _STYLED_ONLY = ("sk-top-container", "sk-container-id")
 
 
-def render_outputs(outputs: Sequence[Mapping[str, Any]], alt: str) -> list[Markup]:
-    """Return one block of HTML for each output of a cell; `alt` describes its pictures in words."""
-    return [block for output in _merged(outputs) if (block := whatever_it_holds(_one, output, alt))]
+@dataclass(frozen=True)
+class Caption:
+    """What stands under a figure, and what is said in its place to those who can't see it."""
+
+    text: Markup
+    alt: str
+
+
+def render_outputs(outputs: Sequence[Mapping[str, Any]], captions: Iterator[Caption]) -> list[Markup]:
+    """Return one block of HTML for each output of a cell; each figure takes the next of `captions`."""
+    return [block for output in _merged(outputs) if (block := whatever_it_holds(_one, output, captions))]
 
 
 def traceback_html(lines: str) -> Markup:
@@ -61,7 +70,7 @@ def _is_stream(output: Mapping[str, Any]) -> bool:
     return bool(output["output_type"] == "stream")
 
 
-def _one(output: Mapping[str, Any], alt: str) -> Markup:
+def _one(output: Mapping[str, Any], captions: Iterator[Caption]) -> Markup:
     match output["output_type"]:
         case "stream":
             errors = output.get("name") == "stderr"
@@ -69,7 +78,7 @@ def _one(output: Mapping[str, Any], alt: str) -> Markup:
         case "error":
             return _error(output)
         case "display_data" | "execute_result":
-            return _rich(output.get("data", {}), output.get("metadata", {}), alt)
+            return _rich(output.get("data", {}), output.get("metadata", {}), captions)
     return Markup("")
 
 
@@ -80,10 +89,12 @@ def _error(output: Mapping[str, Any]) -> Markup:
     ).format(_ansi(title), traceback_html("\n".join(output.get("traceback", []))))
 
 
-def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup:
+def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], captions: Iterator[Caption]) -> Markup:
     interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
-    if block := _picture(data, metadata, alt):
-        return block
+    if image(data, metadata, ""):
+        caption = next(captions)
+        shown = image(data, metadata, caption.alt)
+        return Markup('<figure class="plate">{}<figcaption>{}</figcaption></figure>').format(shown, caption.text)
     if interactive is None and "text/html" in data and (block := _html(_joined(data["text/html"]))):
         return block
     if "text/markdown" in data:
@@ -102,13 +113,14 @@ def _plain(data: Mapping[str, Any]) -> Markup:
     return _text(_joined(data.get("text/plain", "")), "Text")
 
 
-def _picture(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
+def image(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
+    """Return the picture of a display's bundle of media types, or None where it has none that a page can hold."""
     for kind in _PICTURES:
         if kind in data:
             sides = metadata.get(kind)
             sides = sides if isinstance(sides, Mapping) else metadata
             if img := picture(kind, _joined(data[kind]), alt, sides.get("width"), sides.get("height")):
-                return Markup('<figure class="plate">{}</figure>').format(img)
+                return img
     return None
 
 

@@ -6,13 +6,14 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from caderno.errors import InvalidPipeline
 from caderno.plan.environment import masked
 from caderno.plan.records import TaskRecord
-from caderno.report import text
+from caderno.report.diff import Diff, Result, metric_changes
 from caderno.report.frame import render
 from caderno.report.notebook import highlighted, read
 from caderno.report.outputs import traceback_html
@@ -21,9 +22,14 @@ from caderno.spec import yaml
 NOTICEABLE = 0.5  # seconds; what is faster is not worth a reader's eye
 
 
-def task_page(record: TaskRecord, notebook: Mapping[str, Any]) -> str:
-    """Return the task's page: the bottom line first, then the notebook, then what made it."""
+def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence[tuple[TaskRecord, Path]] = ()) -> str:
+    """Return the task's page: the bottom line first, then the notebook, what made it, and what changed.
+
+    `earlier` are results of the same task from before with their directories, the newest first.
+    """
     failure = record.failure
+    before = next((Result.at(*one) for one in earlier if one[0].profile == record.profile), None)
+    diff = Diff(before, Result(record, notebook)) if before else None
     story = read(
         notebook,
         {cell.index: cell for cell in record.cells},
@@ -34,7 +40,9 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any]) -> str:
         record=record,
         story=story,
         noticeable=NOTICEABLE,
-        metrics=dict(zip(record.metrics, map(text.number, record.metrics.values()), strict=True)),
+        metrics=diff.metrics if diff else metric_changes({}, record.metrics),
+        diff=diff,
+        earlier=[one for one, _ in earlier],
         failed_cell=story.at(failure.cell) if failure else None,
         failed_source=highlighted(failure.source, "ipython3") if failure and failure.source else "",
         traceback=traceback_html(failure.traceback) if failure and failure.traceback else "",
@@ -66,3 +74,8 @@ def _spelled(value: Any) -> str:
         if isinstance(value, str) and yaml.scalar(value) == value:
             return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def diff_page(old: Result, new: Result) -> str:
+    """Return the page of what changed between two results of a task."""
+    return render("diff.html.j2", diff=Diff(old, new), old=old.record, new=new.record)

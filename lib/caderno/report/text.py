@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from caderno.plan.environment import masked
+from caderno.plan.records import TaskRecord
 
 # What a file name may hold on every system that a zipped report may be opened on.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+|^[.-]+")
@@ -31,6 +32,16 @@ def file_name(text: str) -> str:
 def page_name(task: str) -> str:
     """Return the file name of a task's page: `train[model=forest]` -> `train.model=forest.html`."""
     return file_name(task) + ".html"
+
+
+def result_name(record: TaskRecord) -> str:
+    """Return the file name of the page of one execution of a task, which is its for ever."""
+    return f"{file_name(record.task)}.{file_name(record.run)}.html"
+
+
+def diff_name(old: TaskRecord, new: TaskRecord) -> str:
+    """Return the file name of the page of what changed between two executions of a task."""
+    return f"{file_name(new.task)}.{file_name(old.run)}..{file_name(new.run)}.html"
 
 
 def duration(seconds: float) -> str:

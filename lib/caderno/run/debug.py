@@ -48,6 +48,7 @@ def debug(
         git=git,
         user=user,
         host=provenance.host_name(),
+        machine=provenance.machine(),
         warm=None,
         threads=1,
     )

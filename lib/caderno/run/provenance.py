@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from caderno.plan.records import Git
 
 
@@ -33,6 +35,13 @@ def user_name(root: Path) -> str:
 def host_name() -> str:
     """Return this machine's name."""
     return platform.node() or "unknown"
+
+
+def machine() -> str:
+    """Return what kind of machine this is: `Linux x86_64, 2 cores, 8.3 GB`."""
+    cores = psutil.cpu_count() or 0
+    memory = psutil.virtual_memory().total / 1e9
+    return f"{platform.system()} {platform.machine()}, {cores} core{'s' * (cores != 1)}, {memory:.1f} GB"
 
 
 def _git(root: Path, *arguments: str) -> str:

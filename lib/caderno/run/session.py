@@ -135,6 +135,7 @@ class _Session:
             git=self._git,
             user=self._user,
             host=self._host,
+            machine=provenance.machine(),
             warm=warm,
             threads=max(1, self._options.cores // self._options.jobs),
         )

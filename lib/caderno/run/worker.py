@@ -15,8 +15,9 @@ from caderno.errors import TrackingError
 from caderno.events import now
 from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
-from caderno.plan.records import Cell, Failure, Git, Output, TaskRecord
+from caderno.plan.records import Cell, Failure, Git, Input, Output, TaskRecord
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
+from caderno.plan.tables import table_of
 from caderno.run import execute as executing
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.ledger import Ledger, Open
@@ -38,6 +39,7 @@ class RunContext:
     git: Git | None
     user: str
     host: str
+    machine: str
     warm: Parent | None  # of the kernels; None where each starts cold
     threads: int  # native threads that a task may use for each of its cpus
 
@@ -123,9 +125,10 @@ def _attempt_in(
         seconds=round(time.monotonic() - began, 3),
         user=context.user,
         host=context.host,
+        machine=context.machine,
         params=dict(task.params),
         overridden=task.overridden,
-        inputs=resolved.inputs,
+        inputs=_with_tables(context, resolved),
         env=resolved.env,
         outputs=outputs,
         code=resolved.code,
@@ -267,10 +270,25 @@ def _outputs(context: RunContext, task: Task, tracked: Open, staged: Path) -> tu
             missing.append(f"mlflow model named {name!r}" if name in task.models else path)
             continue
         digest, size = digests.of_path(staged / path, context.planner.cache)
-        found[name] = Output(path=path, digest=digest, size=size, model_uri=model.uri if model else None)
+        found[name] = Output(
+            path=path,
+            digest=digest,
+            size=size,
+            model_uri=model.uri if model else None,
+            table=table_of(staged / path),
+        )
     if missing:
         return {}, Failure(kind="missing output", message=f"the notebook did not write: {', '.join(missing)}")
     return found, None
+
+
+def _with_tables(context: RunContext, resolved: Resolved) -> dict[str, list[Input]]:
+    """Return the inputs with their shapes."""
+    root = context.planner.project.root
+    return {
+        name: [item.model_copy(update={"table": table_of(root / item.path)}) for item in items]
+        for name, items in resolved.inputs.items()
+    }
 
 
 def _models(task: Task, tracked: Open, staged: Path) -> dict[str, Model]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from types import ModuleType
 from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from markupsafe import Markup
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from caderno.report.outputs import FOLD_LINES, render_outputs
+from caderno.report.outputs import FOLD_LINES, Caption, render_outputs
 
 Render = Callable[..., BeautifulSoup]
 
@@ -19,7 +21,8 @@ Render = Callable[..., BeautifulSoup]
 @pytest.fixture
 def render() -> Render:
     def make(*outputs: NotebookNode | dict[str, Any]) -> BeautifulSoup:
-        return BeautifulSoup("".join(render_outputs(outputs, "Picture made by cell 4")), "html.parser")
+        captions = repeat(Caption(Markup("Figure 1"), "Picture made by cell 4"))
+        return BeautifulSoup("".join(render_outputs(outputs, captions)), "html.parser")
 
     return make
 
