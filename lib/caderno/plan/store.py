@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +32,7 @@ from caderno.project import Project
 RECORD = "task.json"
 NOTEBOOK = "notebook.ipynb"
 PAGE = "report.html"
+RUNS = ".runs"  # beside the tasks of a pipeline
 LOG = "log.txt"
 LATEST = "latest"
 FAILED = "failed"  # beside the results of a task: its last failed attempt
@@ -51,7 +53,7 @@ class Store:
         self._relative = project.relative(self._root)
         self._cache = cache
         self._index = Index(project.state / f"results-{pipeline}.json", anew=cache is None or cache.anew)
-        self._runs = self._root / ".runs"
+        self._runs = self._root / RUNS
 
     @property
     def root(self) -> Path:
@@ -114,6 +116,17 @@ class Store:
         ]
         places = [place for _, place in sorted(found, reverse=True)]
         return [(record, place) for place in places[:most] if (record := read_record(place))]
+
+    @staticmethod
+    def before(home: Path, when: datetime, most: int) -> list[tuple[TaskRecord, Path]]:
+        """Return a task's results that began before, the last failed attempt among them: `most`, the newest first."""
+        places = [*Store.results(home), home / FAILED]
+        stated = [(status.st_mtime_ns, place) for place in places if (status := status_of(place))]
+        found: list[tuple[TaskRecord, Path]] = []
+        for _, place in sorted(stated, reverse=True):
+            if len(found) < most and (record := read_record(place)) and record.started < when:
+                found.append((record, place))
+        return sorted(found, key=lambda one: one[0].started, reverse=True)
 
     def failed(self, folder: str) -> tuple[TaskRecord, Path] | None:
         """Return the record of the last failed attempt, if no later attempt succeeded."""
@@ -244,10 +257,18 @@ class Store:
         write_atomically(self.run_file(record.run), record.model_dump_json(indent=1))
         _point(self._runs / _LAST, f"{record.run}.json")
 
+    def run_names(self) -> list[str]:
+        """Return the ids of all runs, the newest first."""
+        return sorted((path.stem for path in self._runs.glob("[!.]*.json")), reverse=True)
+
+    def read_run(self, run: str) -> RunRecord | None:
+        """Return the record of a run, or None where it can't be read."""
+        return read_run(self.run_file(run))
+
     def runs(self) -> Iterator[RunRecord]:
         """Yield the records of all runs that can be read, the newest first."""
-        for path in sorted(self._runs.glob("*.json"), reverse=True):
-            if record := read_run(path):
+        for name in self.run_names():
+            if record := self.read_run(name):
                 yield record
 
     def last_run(self) -> RunRecord | None:

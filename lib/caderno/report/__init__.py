@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from caderno.report.site import write_site
+from caderno.report.site import EARLIER, rebuild, write_diff, write_site
 from caderno.report.text import page_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
     from caderno.plan.records import TaskRecord
 
-__all__ = ["page_name", "render_task", "write_site"]
+__all__ = ["EARLIER", "page_name", "rebuild", "render_task", "write_diff", "write_site"]
 
 
 def render_task(

@@ -319,7 +319,7 @@ def _cell(cells: tuple[Sequence[Any], Sequence[Any]], old: int | None, new: int 
             lines.append((" ", "⋯"))
     return CellChange(
         kind="added" if old is None else "removed" if new is None else "changed",
-        type=(after or before).cell_type,
+        type=str((after or before or {})["cell_type"]),
         old=None if old is None else old + 1,
         new=None if new is None else new + 1,
         lines=tuple(lines),
@@ -330,4 +330,5 @@ def _bare(cells: Sequence[tuple[Mapping[str, Any], str]]) -> NotebookNode:
     """Return a notebook of sources alone: what nbdime is to align."""
     kept = [{"metadata": {}, "cell_type": cell["cell_type"], "source": source} for cell, source in cells]
     kept = [cell | ({"outputs": []} if cell["cell_type"] == "code" else {}) for cell in kept]
-    return from_dict({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": kept})
+    bare: NotebookNode = from_dict({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": kept})
+    return bare

@@ -14,7 +14,7 @@ from caderno.errors import InvalidPipeline
 from caderno.plan.environment import masked
 from caderno.plan.records import TaskRecord
 from caderno.report.diff import Diff, Result, metric_changes
-from caderno.report.frame import render
+from caderno.report.frame import render, stamp
 from caderno.report.notebook import highlighted, read
 from caderno.report.outputs import traceback_html
 from caderno.spec import yaml
@@ -37,6 +37,7 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
     )
     return render(
         "task.html.j2",
+        stamp=stamp(record),
         record=record,
         story=story,
         noticeable=NOTICEABLE,

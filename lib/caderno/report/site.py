@@ -1,167 +1,207 @@
-"""The folder that people open: the run at a glance, and a page for each of its tasks."""
+"""The folder that people open: all runs, a page for each of them, and one for each result of a task.
+
+    index.html                            all runs, the newest first
+    <pipeline>/runs/<run>.html            a run
+    <pipeline>/<task>.html                a task's newest result
+    <pipeline>/<task>.<fingerprint>.html  any result, as good as for ever
+    <pipeline>/diff/<task>.<a>..<b>.html  what changed between two results
+
+Everything in it is relative, so that it can be zipped and mailed.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from markupsafe import Markup
-from pydantic import ValidationError
 
-from caderno.plan.records import RunRecord, RunTask, TaskRecord
-from caderno.report.dag import HEIGHT, SEVERITY, WIDTH, Node, draw, fold, layers, tally
+from caderno.plan.records import RunRecord, TaskRecord
+from caderno.plan.store import PAGE, RUNS, Store, read_record
+from caderno.project import Project
+from caderno.report.dag import tally
+from caderno.report.diff import Result
 from caderno.report.disk import link, write
-from caderno.report.frame import render
+from caderno.report.frame import render, stamp, stamp_in
+from caderno.report.run_page import Row, conclusions, run_page, run_stamp
 from caderno.report.safe import trusted
-from caderno.report.text import file_name, numbers, page_name
+from caderno.report.text import diff_name, file_name, page_name, result_name, run_name
 
-_KEY_METRICS = 3
-_MANY = 20  # members of a matrix; more are folded
-# Comments do not pass `safe_html` and text is escaped: what stands between the two is the page's own summary.
-_SUMMARY = re.compile(r"<!-- summary -->(.*?)<!-- /summary -->", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One task of the run as the index shows it: `page` is its page, `href` leads there; empty where it has none."""
-
-    task: RunTask
-    record: TaskRecord | None
-    href: str = ""
-    page: Path | None = None
-
-    @cached_property
-    def summary(self) -> Markup:
-        """What the task's own page has as its summary."""
-        text = self.page.read_text(encoding="utf-8", errors="replace") if self.page else ""
-        found = _SUMMARY.search(text)
-        return trusted(found[1].strip() if found else "")
+EARLIER = 12  # results that a page names
+# What stands between two such comments was escaped: nothing that a notebook printed can look like one.
+_LONGEST = 280  # characters of a conclusion
+_ENTRY = re.compile(r"<!-- entry (\S+) (\S+) (\S+) -->(.*?)<!-- /entry -->", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing that went wrong, in one task or in several of a matrix."""
+class Entry:
+    """A run's line in the index; `series` names those that it can be compared with: of one pipeline and profile."""
 
-    rows: tuple[Row, ...]
-    message: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """The metrics of a matrix side by side: a line of numbers, as text, for each of its tasks."""
-
-    node: Node
-    columns: tuple[str, ...]
-    lines: tuple[tuple[Row, tuple[str, ...]], ...]
+    run: str
+    state: str
+    series: str
+    html: Markup
 
 
-def write_site(root: Path, reports: Path, run: RunRecord) -> Path:
-    """Write `reports`/index.html for this run, with the page of each of its tasks; return the index.
+def write_site(project: Project, run: RunRecord) -> Path:
+    """Write the page of a run, those of its tasks, and the index of all runs; return the index.
 
-    `root` is the project's root, which the folders in `run` are relative to. Pages are hard links to those in the
-    results where the file system can. Everything in `reports` is relative, so that it can be zipped and mailed.
+    Pages of results are hard links to those in the store where the file system can.
     """
-    rows = {task.task: _row(root, reports, run.pipeline, task) for task in run.tasks}
-    index = reports / "index.html"
-    write(index, index_page(run, rows))
+    rows = _rows(project, run, read_record)
+    for row in rows.values():
+        source = project.root / (row.task.folder or "") / PAGE
+        if row.page and source.is_file() and (row.record or not row.page.exists()):
+            link(source, row.page)
+        if row.page and row.page.exists():
+            link(row.page, row.page.with_name(page_name(row.task.task)))
+    write(_run_file(project, run), run_page(run, rows))
+    return _write_index(project, run, rows)
+
+
+def write_diff(project: Project, old: tuple[TaskRecord, Path], new: tuple[TaskRecord, Path]) -> Path:
+    """Write and return the page of what changed between two results of a task, given with their directories."""
+    from caderno.report.page import diff_page
+
+    page = _folder(project, new[0].pipeline) / "diff" / diff_name(old[0], new[0])
+    write(page, diff_page(Result.at(*old), Result.at(*new)))
+    return page
+
+
+def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> int:
+    """Write all pages from the store that are missing, or that another version of this code wrote; return how many.
+
+    `told` is called with each that is written. Pages of results and runs that are gone stay as they are.
+    """
+    from caderno.report.page import task_page
+
+    count = 0
+
+    def put(path: Path, page: str) -> None:
+        nonlocal count
+        write(path, page)
+        told(path)
+        count += 1
+
+    last: tuple[RunRecord, Mapping[str, Row]] | None = None
+    for pipeline in _pipelines(project):
+        store, folder = Store(project, pipeline), _folder(project, pipeline)
+        records: dict[Path, TaskRecord] = {}
+        newest: dict[str, Path] = {}
+        for place, record, earlier in _results(store):
+            records[place] = record
+            target = newest[record.task] = folder / result_name(record.task, record.fingerprint, record.state)
+            wanted = stamp(record)
+            if stamp_in(place / PAGE) == wanted:
+                link(place / PAGE, target)
+            elif stamp_in(target) != wanted:
+                put(target, task_page(record, Result.at(record, place).notebook, earlier))
+        for run in sorted(store.runs(), key=lambda run: run.started):
+            rows = _rows(project, run, records.get)
+            newest |= {row.task.task: row.page for row in rows.values() if row.page and row.page.exists()}
+            path, gone = _run_file(project, run), any(row.is_gone for row in rows.values())
+            if stamp_in(path) != run_stamp(run, rows) and not (gone and path.exists()):
+                put(path, run_page(run, rows))
+            if last is None or run.started >= last[0].started:
+                last = run, rows
+        for task, page in newest.items():
+            link(page, folder / page_name(task))
+    if last:
+        _write_index(project, *last, anew=True)
+    return count
+
+
+def _folder(project: Project, pipeline: str) -> Path:
+    return project.reports / file_name(pipeline)
+
+
+def _run_file(project: Project, run: RunRecord) -> Path:
+    return _folder(project, run.pipeline) / "runs" / run_name(run.run)
+
+
+def _pipelines(project: Project) -> list[str]:
+    """Return the pipelines that were ever run here."""
+    return sorted(folder.parent.name for folder in project.data.glob(f"*/{RUNS}"))
+
+
+def _results(store: Store) -> Iterator[tuple[Path, TaskRecord, list[tuple[TaskRecord, Path]]]]:
+    """Yield all results, each with those of the same task before it, the newest first; each task's oldest first."""
+    homes: dict[Path, list[tuple[TaskRecord, Path]]] = {}
+    for place, record in store.every():
+        homes.setdefault(place.parent, []).append((record, place))
+    for found in homes.values():
+        found.sort(key=lambda one: one[0].started)
+        for i, (record, place) in enumerate(found):
+            yield place, record, found[max(0, i - EARLIER) : i][::-1]
+
+
+def _rows(project: Project, run: RunRecord, read: Callable[[Path], TaskRecord | None]) -> dict[str, Row]:
+    """Return the tasks of a run; a result's place may be another's by now, as failed attempts share one."""
+    rows = {}
+    for task in run.tasks:
+        record = read(project.root / task.folder) if task.folder else None
+        if record and (record.fingerprint, record.run) != (task.fingerprint, run.run) and task.state != "cached":
+            record = None
+        page = None
+        if task.folder and task.fingerprint:
+            page = _folder(project, run.pipeline) / result_name(task.task, task.fingerprint, task.state)
+        rows[task.task] = Row(task, record, page)
+    return rows
+
+
+def _write_index(project: Project, run: RunRecord, rows: Mapping[str, Row], anew: bool = False) -> Path:
+    """Write the index, in which `run` is the newest; lines of other runs are taken over from the old index."""
+    index = project.reports / "index.html"
+    known = {} if anew else _entries(index)
+    known[run.run] = _entry(run, rows)
+    entries = []
+    for pipeline in _pipelines(project):
+        store = Store(project, pipeline)
+        for name in store.run_names():
+            if name not in known and (one := store.read_run(name)):
+                known[name] = _entry(one, _rows(project, one, read_record))
+            if name in known:
+                entries.append(known[name])
+    if run.run not in {entry.run for entry in entries}:
+        entries.append(known[run.run])
+    entries.sort(key=lambda entry: entry.run, reverse=True)
+    latest = {entry.series: entry.run for entry in reversed(entries) if entry.state == "succeeded"}
+    page = render(
+        "index.html.j2",
+        project=project.root.name,
+        run=run,
+        conclusion=next((row for row in conclusions(run, rows) if row.summary), None),
+        entries=entries,
+        latest=set(latest.values()),
+    )
+    write(index, page)
     return index
 
 
-def index_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
-    """Return the run at a glance as one self-contained HTML document. `rows` are by task."""
-    nodes = fold(run.tasks)
-    return render(
-        "index.html.j2",
+def _entry(run: RunRecord, rows: Mapping[str, Row]) -> Entry:
+    row = next((row for row in conclusions(run, rows) if row.summary), None)
+    html = render(
+        "entry.html.j2",
         run=run,
         counts=tally(run.tasks),
-        faults=_faults(rows.values()),
-        conclusions=_conclusions(nodes, rows),
-        nodes=nodes,
-        members={node.name: _worst_first(node.tasks) for node in nodes},
-        drawing=draw(nodes) if len(nodes) > 1 else None,
-        width=WIDTH,
-        height=HEIGHT,
-        hrefs={node.name: _node_href(node, rows) for node in nodes},
-        rows=rows,
-        longest=max((task.seconds for task in run.tasks), default=0.0),
-        key_metrics={name: _key_metrics(row.record) for name, row in rows.items()},
-        many=_MANY,
-        tables=[table for node in _last_first(nodes) if (table := _table(node, rows))],
+        row=row,
+        said=_first_words(row.summary) if row else "",
     )
+    return Entry(run.run, run.state, file_name(f"{run.pipeline}.{run.profile or ''}"), trusted(html))
 
 
-def _row(root: Path, reports: Path, pipeline: str, task: RunTask) -> Row:
-    if task.folder is None:
-        return Row(task, None)
-    folder = root / task.folder
-    page, target = folder / "report.html", reports / file_name(pipeline) / page_name(task.task)
-    if not page.is_file():
-        return Row(task, _record(folder))
-    link(page, target)
-    return Row(task, _record(folder), target.relative_to(reports).as_posix(), page)
+def _first_words(summary: Markup) -> str:
+    """Return the first paragraph of a summary as text."""
+    found = re.search(r"<p>(.*?)</p>", summary, re.DOTALL)
+    text = str(trusted(found[1] if found else summary).striptags())
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rsplit(" ", 1)[0] + " …"
 
 
-def _record(folder: Path) -> TaskRecord | None:
-    """Return a task's record, or None where it cannot be read: the index is written whatever happened."""
-    try:
-        return TaskRecord.model_validate_json((folder / "task.json").read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _faults(rows: Iterable[Row]) -> list[Fault]:
-    """Return what went wrong, members of a matrix that failed alike together, the rarest of each matrix first."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row.task.state in ("failed", "killed"):
-            failure = row.record.failure if row.record else None
-            message = f"{failure.kind}: {failure.message}" if failure else row.task.why
-            groups.setdefault((row.task.name, message), []).append(row)
-    order = list(dict.fromkeys(name for name, _ in groups))
-    ranked = sorted(groups.items(), key=lambda item: (order.index(item[0][0]), len(item[1])))
-    return [Fault(tuple(members), message) for (_, message), members in ranked]
-
-
-def _worst_first(tasks: Iterable[RunTask]) -> list[RunTask]:
-    return sorted(tasks, key=lambda task: SEVERITY.index(task.state))
-
-
-def _conclusions(nodes: Sequence[Node], rows: Mapping[str, Row]) -> list[Row]:
-    """Return the tasks that nothing else uses, the end of the longest way through the pipeline first.
-
-    A sweep is no conclusion: its members stand side by side in their tables.
-    """
-    used = {up for node in nodes for up in node.upstream}
-    ends = [node for node in _last_first(nodes) if node.name not in used and len(node.tasks) <= _MANY]
-    return [rows[task.task] for node in ends for task in node.tasks]
-
-
-def _last_first(nodes: Sequence[Node]) -> list[Node]:
-    """Return the nodes by how far down the pipeline they stand: what a reader came for is at its end."""
-    depth = layers({node.name: node.upstream for node in nodes})
-    return sorted(nodes, key=lambda node: -depth[node.name])
-
-
-def _node_href(node: Node, rows: Mapping[str, Row]) -> str:
-    """A single task leads to its page, a matrix to its lines in the table of tasks."""
-    if len(node.tasks) == 1 and (href := rows[node.tasks[0].task].href):
-        return href
-    return f"#tasks-{file_name(node.name)}"
-
-
-def _key_metrics(record: TaskRecord | None) -> dict[str, str]:
-    metrics = list((record.metrics if record else {}).items())[:_KEY_METRICS]
-    return {name: numbers([value])[0] for name, value in metrics}
-
-
-def _table(node: Node, rows: Mapping[str, Row]) -> Table | None:
-    members = [rows[task.task] for task in node.tasks]
-    metrics = [row.record.metrics if row.record else {} for row in members]
-    columns = tuple(dict.fromkeys(name for measured in metrics for name in measured))
-    if len(members) < 2 or not columns:
-        return None
-    texts = [numbers([measured.get(name) for measured in metrics]) for name in columns]
-    return Table(node, columns, tuple(zip(members, zip(*texts, strict=True), strict=True)))
+def _entries(index: Path) -> dict[str, Entry]:
+    """Return the lines of an index by their runs; none where another version of this code wrote it."""
+    if stamp_in(index) != stamp():
+        return {}
+    text = index.read_text(encoding="utf-8", errors="replace")
+    return {one[1]: Entry(one[1], one[2], one[3], trusted(one[4])) for one in _ENTRY.finditer(text)}

@@ -34,14 +34,21 @@ def page_name(task: str) -> str:
     return file_name(task) + ".html"
 
 
-def result_name(record: TaskRecord) -> str:
-    """Return the file name of the page of one execution of a task, which is its for ever."""
-    return f"{file_name(record.task)}.{file_name(record.run)}.html"
+def result_name(task: str, fingerprint: str, state: str = "succeeded") -> str:
+    """Return the file name of the page of one result of a task, as good as for ever; failed attempts have their own."""
+    end = "" if state in ("succeeded", "cached") else ".failed"
+    return f"{file_name(task)}.{fingerprint[:16]}{end}.html"
 
 
 def diff_name(old: TaskRecord, new: TaskRecord) -> str:
-    """Return the file name of the page of what changed between two executions of a task."""
-    return f"{file_name(new.task)}.{file_name(old.run)}..{file_name(new.run)}.html"
+    """Return the file name of the page of what changed between two results of a task."""
+    ends = [one.fingerprint[:16] + ("" if one.state == "succeeded" else ".failed") for one in (old, new)]
+    return f"{file_name(new.task)}.{'..'.join(ends)}.html"
+
+
+def run_name(run: str) -> str:
+    """Return the file name of a run's page."""
+    return file_name(run) + ".html"
 
 
 def duration(seconds: float) -> str:

@@ -199,7 +199,8 @@ def _make_up_for(tracking: Tracking, run_id: str, place: Path) -> None:
 def amend(place: Path, record: TaskRecord) -> None:
     """Put into a result's record, and on its page, what only MLflow's answer told."""
     write_atomically(place / RECORD, record.model_dump_json(indent=1))
-    page = report.render_task(record, nbformat.read(place / NOTEBOOK, as_version=4))
+    earlier = Store.before(place.parent, record.started, report.EARLIER)
+    page = report.render_task(record, nbformat.read(place / NOTEBOOK, as_version=4), earlier)
     (place / PAGE).write_text(page, encoding="utf-8")  # the same file: the site has it under another name
 
 

@@ -213,7 +213,7 @@ class _Session:
             if ledger or not page.exists():
                 from caderno import report
 
-                page = report.write_site(project.root, project.reports, record)
+                page = report.write_site(project, record)
         except OSError as error:  # MLflow is told all the same
             unwritten = error
         if ledger and parent:

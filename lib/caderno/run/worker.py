@@ -146,7 +146,8 @@ def _attempt_in(
     record = TaskRecord.model_validate_json(mask.text(record.model_dump_json()))
     notebook = mask.notebook(execution.notebook)
     executing.write_notebook(notebook, staged / NOTEBOOK)
-    (staged / PAGE).write_text(report.render_task(record, notebook), encoding="utf-8")
+    earlier = store.before(store.home(task.folder), record.started, report.EARLIER)
+    (staged / PAGE).write_text(report.render_task(record, notebook, earlier), encoding="utf-8")
     committed = store.commit(staged, record)
     context.ledger.close(tracked, record, logged, committed)
     return record, committed

@@ -31,10 +31,13 @@ from caderno.plan.records import (
     TaskRecord,
     TrackingRun,
 )
+from caderno.plan.store import Store
+from caderno.project import Project
 from caderno.report import render_task, write_site
 
 STARTED = datetime(2013, 11, 9, 7, 30, 12, tzinfo=UTC)
 SHA = "3f9a" * 16
+FINGERPRINT = "c0ffee" + SHA[6:]
 COMMIT = "1a2b3c4d" * 5
 TRACEBACK = (
     "\x1b[31m---------------------------------------------------------------------------\x1b[39m\n"
@@ -187,7 +190,7 @@ def record(task: str = "compare", **changes: Any) -> TaskRecord:
         "pipeline": "flights",
         "task": task,
         "state": "succeeded",
-        "fingerprint": "c0ffee" + SHA[6:],
+        "fingerprint": FINGERPRINT,
         "notebook": f"notebooks/{task.partition('[')[0]}.ipynb",
         "profile": None,
         "run": "20131109-073000-3f9a",
@@ -205,7 +208,7 @@ def record(task: str = "compare", **changes: Any) -> TaskRecord:
                     digest=SHA,
                     size=2_345_678,
                     task="dataset",
-                    fingerprint=SHA,
+                    fingerprint=FINGERPRINT,
                 )
             ],
             "candidates": [
@@ -215,7 +218,7 @@ def record(task: str = "compare", **changes: Any) -> TaskRecord:
                     digest=SHA,
                     size=812,
                     task=f"train[model={m}]",
-                    fingerprint=SHA,
+                    fingerprint=FINGERPRINT,
                 )
                 for m in ("base_rate", "forest")
             ],
@@ -271,11 +274,13 @@ class Site:
             None if state == "skipped" else f"data/flights/{task.replace('[', '/').rstrip(']')}/{len(self.tasks):04d}"
         )
         nb = more.pop("notebook", None) or (broken() if state == "failed" else story())
+        fingerprint = None
         if folder:
             made = failed_record(task, **more) if state == "failed" else record(task, **more)
             (self.root / folder).mkdir(parents=True)
             (self.root / folder / "task.json").write_text(made.model_dump_json())
             (self.root / folder / "report.html").write_text(render_task(made, nb), encoding="utf-8")
+            fingerprint = made.fingerprint
         name = task.partition("[")[0]
         why = {"cached": "cached", "skipped": f"upstream {', '.join(upstream)} failed"}.get(state, "new")
         seconds = 0.0 if state in ("cached", "skipped") else more.get("seconds", 72.4)
@@ -288,6 +293,7 @@ class Site:
                 why=why,
                 upstream=list(upstream),
                 folder=folder,
+                fingerprint=fingerprint,
                 seconds=seconds,
                 started=STARTED if folder else None,
             )
@@ -315,8 +321,11 @@ class Site:
         return RunRecord.model_validate(fields | changes)
 
     def write(self, **changes: Any) -> BeautifulSoup:
-        """Write the site and return its index, parsed."""
-        return soup(write_site(self.root, self.root / "reports", self.run(**changes)).read_text(encoding="utf-8"))
+        """Write the site as a run does that ends, and return the run's page, parsed."""
+        run, project = self.run(**changes), Project(self.root)
+        Store(project, run.pipeline).save_run(run)
+        write_site(project, run)
+        return soup((self.root / "reports" / "flights" / "runs" / f"{run.run}.html").read_text(encoding="utf-8"))
 
 
 def soup(html: str) -> BeautifulSoup:

@@ -260,9 +260,9 @@ def test_parameters_say_who_set_them(whole: BeautifulSoup) -> None:
 def test_inputs_lead_to_the_pages_of_the_tasks_that_made_them(whole: BeautifulSoup, samples: ModuleType) -> None:
     links = {a.get_text(): a["href"] for a in whole.select("#made a")}
     assert links == {
-        "dataset": "dataset.html",
-        "train[model=base_rate]": "train.model=base_rate.html",
-        "train[model=forest]": "train.model=forest.html",
+        "dataset": "dataset.c0ffee9a3f9a3f9a.html",
+        "train[model=base_rate]": "train.model=base_rate.c0ffee9a3f9a3f9a.html",
+        "train[model=forest]": "train.model=forest.c0ffee9a3f9a3f9a.html",
     }
     digests = whole.select("#made code.digest")
     assert f"SHA-256 {samples.SHA}" in {code["title"] for code in digests}

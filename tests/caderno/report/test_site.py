@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from caderno.plan.records import Failure
+from caderno.project import Project
 from caderno.report import write_site
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def test_failures_stand_first_with_their_error(broken: Site) -> None:
     assert text(index, "#failures h3").endswith("weather[month=2013-03]")
     assert text(index, "#failures .message") == "ValueError: Index contains <duplicate> entries, cannot reshape"
     assert [a["href"] for a in index.select("#failures a")] == [
-        "flights/weather.month=2013-03.html",
-        "flights/weather.month=2013-03.html#failure",
+        "../weather.month=2013-03.c0ffee9a3f9a3f9a.failed.html",
+        "../weather.month=2013-03.c0ffee9a3f9a3f9a.failed.html#failure",
     ]
     assert "dataset: nothing came out, as it was skipped" in text(index, "#conclusion")
 
@@ -104,10 +105,10 @@ def test_the_graph_has_a_node_for_each_task_and_one_for_each_matrix(flights: Sit
     nodes = {a["aria-label"]: a["href"] for a in index.select("svg a.node")}
     assert nodes == {
         "flights, 2 tasks: 2 cached, 0 s": "#tasks-flights",
-        "registry: succeeded, 4.0 s": "flights/registry.html",
-        "dataset: succeeded, 1 min 12 s": "flights/dataset.html",
+        "registry: succeeded, 4.0 s": "../registry.c0ffee9a3f9a3f9a.html",
+        "dataset: succeeded, 1 min 12 s": "../dataset.c0ffee9a3f9a3f9a.html",
         "train, 2 tasks: 2 succeeded, 5.0 s": "#tasks-train",
-        "compare: succeeded, 1 min 12 s": "flights/compare.html",
+        "compare: succeeded, 1 min 12 s": "../compare.c0ffee9a3f9a3f9a.html",
     }
     assert len(index.select("svg .edges path")) == 5
     for href in nodes.values():
@@ -183,7 +184,7 @@ def test_every_link_leads_somewhere_after_the_folder_was_moved(flights: Site, sa
     shutil.copytree(flights.root / "reports", moved)
     shutil.rmtree(flights.root)
     pages = list(moved.rglob("*.html"))
-    assert len(pages) == 8
+    assert len(pages) == 16
     for page in pages:
         found = samples.soup(page.read_text(encoding="utf-8"))
         for a in found.find_all("a", href=True):
@@ -194,17 +195,17 @@ def test_every_link_leads_somewhere_after_the_folder_was_moved(flights: Site, sa
                 assert samples.soup(target.read_text(encoding="utf-8")).find(id=anchor), a
 
 
-def test_pages_are_those_of_the_results_and_the_next_run_replaces_them(flights: Site) -> None:
+def test_pages_are_those_of_the_results_and_the_next_run_replaces_only_the_newest(
+    flights: Site, samples: ModuleType
+) -> None:
     flights.write()
     page = flights.root / "reports" / "flights" / "compare.html"
     result = flights.root / flights.tasks[-1].folder / "report.html"
     assert page.samefile(result)
-    other = flights.root / "data" / "newer"
-    other.mkdir()
-    (other / "report.html").write_text("<p>newer</p>")
-    flights.tasks[-1] = flights.tasks[-1].model_copy(update={"folder": "data/newer"})
+    flights.add("compare", notebook=samples.notebook(new_markdown_cell("# Newer")), fingerprint="f" * 64)
     flights.write()
-    assert page.read_text() == "<p>newer</p>"
+    assert "Newer" in page.read_text(encoding="utf-8")
+    assert "Gradient" in (page.parent / "compare.c0ffee9a3f9a3f9a.html").read_text(encoding="utf-8")
     assert "Gradient" in result.read_text(encoding="utf-8")
 
 
@@ -234,8 +235,7 @@ def test_a_task_without_a_page_is_listed_without_a_link(flights: Site) -> None:
 
 def test_the_index_is_returned(site: Site) -> None:
     site.add("a")
-    reports = site.root / "reports"
-    assert write_site(site.root, reports, site.run()) == reports / "index.html"
+    assert write_site(Project(site.root), site.run()) == site.root / "reports" / "index.html"
 
 
 @pytest.fixture
