@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,14 +118,18 @@ class Store:
         places = [place for _, place in sorted(found, reverse=True)]
         return [(record, place) for place in places[:most] if (record := read_record(place))]
 
+    def all_of(self, folder: str) -> list[tuple[TaskRecord, Path]]:
+        """Return all results of a task, the last failed attempt among them, the newest first."""
+        return self.before(self.home(folder), None, sys.maxsize)
+
     @staticmethod
-    def before(home: Path, when: datetime, most: int) -> list[tuple[TaskRecord, Path]]:
+    def before(home: Path, when: datetime | None, most: int) -> list[tuple[TaskRecord, Path]]:
         """Return a task's results that began before, the last failed attempt among them: `most`, the newest first."""
         places = [*Store.results(home), home / FAILED]
         stated = [(status.st_mtime_ns, place) for place in places if (status := status_of(place))]
         found: list[tuple[TaskRecord, Path]] = []
         for _, place in sorted(stated, reverse=True):
-            if len(found) < most and (record := read_record(place)) and record.started < when:
+            if len(found) < most and (record := read_record(place)) and (when is None or record.started < when):
                 found.append((record, place))
         return sorted(found, key=lambda one: one[0].started, reverse=True)
 

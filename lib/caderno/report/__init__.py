@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from caderno.report.site import EARLIER, rebuild, write_diff, write_site
+from caderno.report.diff import Diff, baseline, diff_of
+from caderno.report.site import EARLIER, rebuild, run_file, task_file, write_diff, write_site
 from caderno.report.text import page_name
 
 if TYPE_CHECKING:
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
 
     from caderno.plan.records import TaskRecord
 
-__all__ = ["EARLIER", "page_name", "rebuild", "render_task", "write_diff", "write_site"]
+__all__ = [
+    "EARLIER",
+    "Diff",
+    "baseline",
+    "diff_of",
+    "page_name",
+    "rebuild",
+    "render_task",
+    "run_file",
+    "task_file",
+    "write_diff",
+    "write_site",
+]
 
 
 def render_task(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup
-from nbformat import NotebookNode, from_dict
 
 from caderno.plan.records import Input, Output, Table, TaskRecord
 from caderno.report import text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 Sign = Literal["+", "-", " "]
 
@@ -198,6 +200,20 @@ class Diff:
         return not (moved or causes or self.outputs or self.figures)
 
 
+def baseline(record: TaskRecord, found: Iterable[tuple[TaskRecord, Path]]) -> tuple[TaskRecord, Path] | None:
+    """Return of a task's results the one that `record` is best compared with, or None.
+
+    That is the last one before it of the same profile, a success if there is any.
+    """
+    before = [one for one in found if one[0].started < record.started and one[0].profile == record.profile]
+    return max(before, key=lambda one: (one[0].state == "succeeded", one[0].started), default=None)
+
+
+def diff_of(old: tuple[TaskRecord, Path], new: tuple[TaskRecord, Path]) -> Diff:
+    """Return what changed between two results, given with their directories."""
+    return Diff(Result.at(*old), Result.at(*new))
+
+
 def measured(metrics: Mapping[str, float]) -> dict[str, Measured]:
     """Return metrics with the intervals that were logged beside them."""
     found = {}
@@ -330,5 +346,7 @@ def _bare(cells: Sequence[tuple[Mapping[str, Any], str]]) -> NotebookNode:
     """Return a notebook of sources alone: what nbdime is to align."""
     kept = [{"metadata": {}, "cell_type": cell["cell_type"], "source": source} for cell, source in cells]
     kept = [cell | ({"outputs": []} if cell["cell_type"] == "code" else {}) for cell in kept]
+    from nbformat import from_dict  # takes a while to import
+
     bare: NotebookNode = from_dict({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": kept})
     return bare

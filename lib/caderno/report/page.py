@@ -13,7 +13,7 @@ from typing import Any
 from caderno.errors import InvalidPipeline
 from caderno.plan.environment import masked
 from caderno.plan.records import TaskRecord
-from caderno.report.diff import Diff, Result, metric_changes
+from caderno.report.diff import Diff, Result, baseline, metric_changes
 from caderno.report.frame import render, stamp
 from caderno.report.notebook import highlighted, read
 from caderno.report.outputs import traceback_html
@@ -28,8 +28,8 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
     `earlier` are results of the same task from before with their directories, the newest first.
     """
     failure = record.failure
-    before = next((Result.at(*one) for one in earlier if one[0].profile == record.profile), None)
-    diff = Diff(before, Result(record, notebook)) if before else None
+    before = baseline(record, earlier)
+    diff = Diff(Result.at(*before), Result(record, notebook)) if before else None
     story = read(
         notebook,
         {cell.index: cell for cell in record.cells},

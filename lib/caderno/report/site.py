@@ -57,7 +57,7 @@ def write_site(project: Project, run: RunRecord) -> Path:
             link(source, row.page)
         if row.page and row.page.exists():
             link(row.page, row.page.with_name(page_name(row.task.task)))
-    write(_run_file(project, run), run_page(run, rows))
+    write(run_file(project, run), run_page(run, rows))
     return _write_index(project, run, rows)
 
 
@@ -75,8 +75,6 @@ def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> 
 
     `told` is called with each that is written. Pages of results and runs that are gone stay as they are.
     """
-    from caderno.report.page import task_page
-
     count = 0
 
     def put(path: Path, page: str) -> None:
@@ -92,16 +90,18 @@ def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> 
         newest: dict[str, Path] = {}
         for place, record, earlier in _results(store):
             records[place] = record
-            target = newest[record.task] = folder / result_name(record.task, record.fingerprint, record.state)
+            target = newest[record.task] = task_file(project, record)
             wanted = stamp(record)
             if stamp_in(place / PAGE) == wanted:
                 link(place / PAGE, target)
             elif stamp_in(target) != wanted:
+                from caderno.report.page import task_page  # nbconvert takes a second
+
                 put(target, task_page(record, Result.at(record, place).notebook, earlier))
         for run in sorted(store.runs(), key=lambda run: run.started):
             rows = _rows(project, run, records.get)
             newest |= {row.task.task: row.page for row in rows.values() if row.page and row.page.exists()}
-            path, gone = _run_file(project, run), any(row.is_gone for row in rows.values())
+            path, gone = run_file(project, run), any(row.is_gone for row in rows.values())
             if stamp_in(path) != run_stamp(run, rows) and not (gone and path.exists()):
                 put(path, run_page(run, rows))
             if last is None or run.started >= last[0].started:
@@ -117,7 +117,13 @@ def _folder(project: Project, pipeline: str) -> Path:
     return project.reports / file_name(pipeline)
 
 
-def _run_file(project: Project, run: RunRecord) -> Path:
+def task_file(project: Project, record: TaskRecord) -> Path:
+    """Return where the page of a result stands, or will."""
+    return _folder(project, record.pipeline) / result_name(record.task, record.fingerprint, record.state)
+
+
+def run_file(project: Project, run: RunRecord) -> Path:
+    """Return where the page of a run stands, or will."""
     return _folder(project, run.pipeline) / "runs" / run_name(run.run)
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from rich.markup import escape
@@ -22,6 +23,9 @@ from caderno.run.console import ListingConsole, clean
 from caderno.run.folds import Line, base, fold
 from caderno.run.progress import counted, duration
 from caderno.spec import UNSET, Task
+
+if TYPE_CHECKING:
+    from caderno.report import Diff
 
 _STYLES = {
     "cached": "dim green",
@@ -149,6 +153,46 @@ def _facts(record: TaskRecord, place: str) -> list[tuple[str, str, str]]:
     if record.tracking:
         facts.append(("MLflow run", record.tracking.run_id, record.tracking.url or record.tracking.tracking_uri))
     return facts
+
+
+def show_diff(diff: Diff, page: str) -> None:
+    """Print what changed between two results of a task; `page` shows the same."""
+    console = ListingConsole()
+    for name, one in (("before", diff.old.record), ("now", diff.new.record)):
+        console.print(
+            f"[dim]{name:<7}[/]{one.fingerprint[:8]}  {one.started.astimezone():%Y-%m-%d %H:%M:%S}  "
+            f"[{_STYLES[one.state]}]{one.state}[/] in {duration(one.seconds)}  run {escape(one.run)}"
+        )
+    if diff.is_empty:
+        console.print("nothing changed")
+    table = _table("", "", "", "")
+    table.show_header = False
+    for metric in diff.metrics:
+        said = metric.texts
+        if metric.difference != 0:
+            noise = {True: "beyond noise", False: "within noise", None: ""}[metric.beyond_noise]
+            moved = f"{said.arrow} {said.difference}  {noise}" if metric.difference else ""
+            table.add_row("[dim]metric[/]", escape(metric.name), f"{said.old or '–'} → {said.new or '–'}", moved)
+    kinds = (("parameter", diff.params), ("input", diff.inputs), ("package", diff.versions), ("output", diff.outputs))
+    for kind, changes in kinds:
+        for change in changes:
+            values = f"{'–' if change.old is None else change.old} → {'–' if change.new is None else change.new}"
+            table.add_row(f"[dim]{kind}[/]", escape(change.name), escape(values), escape("; ".join(change.notes)))
+    for change in diff.code:
+        table.add_row("[dim]helper[/]", escape(change.name), _fate(change.old, change.new))
+    for figure in diff.figures:
+        table.add_row("[dim]figure[/]", escape(figure.caption), _fate(figure.old, figure.new))
+    console.print(table)
+    for cell in diff.cells:
+        console.print(f"[bold]{cell.type} cell {cell.new or cell.old} {_fate(cell.old, cell.new)}[/]")
+        for sign, line in cell.lines:
+            style = {"+": "green", "-": "red", " ": "dim"}[sign]
+            console.print(f"  [{style}]{sign} {escape(clean(line))}[/]")
+    console.print(f"page: {escape(page)}")
+
+
+def _fate(old: object, new: object) -> str:
+    return "is new" if old is None else "is gone" if new is None else "changed"
 
 
 def show_params(task: Task) -> None:
