@@ -16,6 +16,7 @@ from caderno.report.diff import measured
 from caderno.report.frame import render, stamp
 from caderno.report.safe import trusted
 from caderno.report.text import file_name, number, numbers
+from caderno.report.timeline import timeline
 
 _KEY_METRICS = 3
 _MANY = 20  # members of a matrix; more are folded
@@ -85,6 +86,7 @@ def run_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
         nodes=nodes,
         members={node.name: _worst_first(node.tasks) for node in nodes},
         drawing=draw(nodes) if len(nodes) > 1 else None,
+        timeline=timeline(run),
         width=WIDTH,
         height=HEIGHT,
         hrefs={node.name: _node_href(node, rows) for node in nodes},

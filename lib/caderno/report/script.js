@@ -1,11 +1,133 @@
 
-// Opens or closes the code of all cells. Without it, the page is complete: each cell opens by itself.
+// All that a page does by itself. Without it the page is complete: cells open one by one, tables keep their order.
 (() => {
+  "use strict";
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const memory = {
+    // A page from disk may have no storage; then it forgets.
+    get(name) { try { return localStorage.getItem("caderno " + name); } catch { return null; } },
+    set(name, value) { try { localStorage.setItem("caderno " + name, value); } catch { /* it forgets */ } },
+  };
+
+  // Code: one switch for all cells, remembered for all pages; one for each, remembered for this page.
   const bar = document.querySelector("[data-code-switch]");
-  const cells = document.querySelectorAll("details.code");
-  if (!bar || cells.length === 0) return;
-  bar.hidden = false;
-  bar.querySelector("input").addEventListener("change", (event) => {
-    for (const cell of cells) cell.open = event.target.checked;
-  });
+  const cells = all("details.code");
+  if (bar && cells.length) {
+    const box = bar.querySelector("input");
+    const own = "cells " + location.pathname;
+    const name = (cell) => cell.parentElement.id;
+    let chosen = {};
+    try { chosen = JSON.parse(memory.get(own)) || {}; } catch { /* not ours */ }
+    const failed = new Set(cells.filter((cell) => cell.open).map(name));
+    const show = () => {
+      document.body.classList.toggle("with-code", box.checked);
+      for (const cell of cells) cell.open = chosen[name(cell)] ?? (box.checked || failed.has(name(cell)));
+    };
+    bar.hidden = false;
+    box.checked = memory.get("code") === "shown";
+    show();
+    box.addEventListener("change", () => {
+      memory.set("code", box.checked ? "shown" : "folded");
+      chosen = {};
+      memory.set(own, "{}");
+      show();
+    });
+    for (const cell of cells) {
+      cell.querySelector("summary").addEventListener("click", () => {
+        chosen[name(cell)] = !cell.open; // it is about to change
+        memory.set(own, JSON.stringify(chosen));
+      });
+    }
+    // Paper has all of the code or none of it.
+    addEventListener("beforeprint", () => { for (const cell of cells) cell.open = box.checked; });
+    addEventListener("afterprint", show);
+  }
+
+  // A link to something folded opens what it is in.
+  const reveal = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    if (target) target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+
+  // The table of contents says where the reader is.
+  const links = all(".contents a");
+  const places = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
+  const contents = document.querySelector(".contents details");
+  if (contents && !matchMedia("(min-width: 75rem)").matches) contents.open = false;
+  if (links.length) {
+    let waiting = false;
+    const follow = () => {
+      waiting = false;
+      const line = innerHeight / 4;
+      let here = 0;
+      places.forEach((place, i) => { if (place && place.getBoundingClientRect().top <= line) here = i; });
+      if (innerHeight + scrollY >= document.documentElement.scrollHeight - 2) here = links.length - 1;
+      links.forEach((link, i) => {
+        if (i !== here) link.removeAttribute("aria-current");
+        else if (!link.hasAttribute("aria-current")) {
+          link.setAttribute("aria-current", "true");
+          if (contents.open) {
+            const nav = contents.parentElement;
+            const top = link.offsetTop - nav.clientHeight / 2;
+            if (link.offsetTop < nav.scrollTop || link.offsetTop > nav.scrollTop + nav.clientHeight - 40) nav.scrollTop = top;
+          }
+        }
+      });
+    };
+    addEventListener("scroll", () => { if (!waiting) { waiting = true; requestAnimationFrame(follow); } }, { passive: true });
+    follow();
+  }
+
+  // Tables that sort by the column that is clicked: numbers as numbers, the largest first.
+  const number = (cell) => {
+    const text = cell.textContent.trim().replaceAll(",", "").replaceAll("−", "-").replace("∞", "Infinity");
+    return text === "" || isNaN(text) ? null : Number(text);
+  };
+  for (const table of all("table[data-sortable]")) {
+    const body = table.tBodies[0];
+    if (!body || body.rows.length < 2) continue;
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const rows = [...body.rows];
+        const numeric = rows.some((row) => number(row.cells[column]) !== null);
+        const before = head.getAttribute("aria-sort");
+        const up = before ? before === "descending" : !numeric;
+        const order = (a, b) => {
+          const [x, y] = [a.cells[column], b.cells[column]];
+          if (!numeric) return (up ? 1 : -1) * x.textContent.trim().localeCompare(y.textContent.trim(), "en", { numeric: true });
+          const [n, m] = [number(x), number(y)];
+          if (n === null || m === null) return (n === null) - (m === null); // what is missing stands last
+          return (up ? 1 : -1) * (n - m);
+        };
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        body.append(...rows.sort(order));
+      });
+    });
+  }
+
+  // Search: rows that hold all of the words stay.
+  const search = document.querySelector("[data-search]");
+  if (search) {
+    const rows = all(search.dataset.search).map((row) => [row, row.textContent.toLowerCase()]);
+    const field = search.querySelector("input");
+    const said = search.querySelector("[role=status]");
+    search.hidden = false;
+    field.addEventListener("input", () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let found = 0;
+      for (const [row, text] of rows) {
+        row.hidden = !words.every((word) => text.includes(word));
+        found += !row.hidden;
+      }
+      said.textContent = words.length ? `${found} of ${rows.length}` : "";
+    });
+  }
 })();
