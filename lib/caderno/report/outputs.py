@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 from nbconvert.filters.ansi import ansi2html
 
+from caderno.report.formulas import formula
 from caderno.report.prose import prose
 from caderno.report.safe import picture, safe_html, trusted
 from caderno.report.text import count, size
@@ -107,7 +108,10 @@ def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], captions: Iterat
 
 def _plain(data: Mapping[str, Any]) -> Markup:
     if "text/latex" in data:
-        return Markup('<pre class="math">{}</pre>').format(_joined(data["text/latex"]).strip())
+        tex = _joined(data["text/latex"]).strip()
+        if drawn := formula(tex, block=True):
+            return Markup('<div class="formula">{}</div>').format(drawn)
+        return Markup('<pre class="math">{}</pre>').format(tex)
     if "application/json" in data:
         return _text(json.dumps(data["application/json"], indent=2, ensure_ascii=False), "JSON")
     return _text(_joined(data.get("text/plain", "")), "Text")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from caderno.report.formulas import formula
 from caderno.report.safe import safe_html, trusted
+
+_FORMULA = re.compile(r'<code class="math">([^<]*)</code>')
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,15 @@ class Headings:
 def prose(source: str, headings: Headings | None = None, attachments: Mapping[str, Any] | None = None) -> Markup:
     """Return safe HTML for Markdown. With `headings`, each heading is noted there and gets an anchor.
 
-    Formulas stay as their source.
+    Formulas become MathML; what can't be read as one stays as its source.
     """
     html = MarkdownWithMath(renderer=_Renderer(headings, attachments)).render(source)
     ids = {heading.anchor for heading in headings.found} if headings else set()
-    return safe_html(html, ids)
+    return trusted(_FORMULA.sub(_formula, safe_html(html, ids)))
+
+
+def _formula(found: re.Match[str]) -> str:
+    return formula(unescape(found[1])) or found[0]
 
 
 class _Renderer(IPythonRenderer):
@@ -72,6 +80,9 @@ class _Renderer(IPythonRenderer):
 
     def block_math(self, body: str) -> str:
         return f'<code class="math">{super().block_math(body)}</code>'
+
+    def inline_math(self, body: str) -> str:
+        return f'<code class="math">{super().inline_math(body)}</code>'
 
     def latex_environment(self, name: str, body: str) -> str:
         return f'<code class="math">{super().latex_environment(name, body)}</code>'

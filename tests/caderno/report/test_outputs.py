@@ -113,9 +113,15 @@ def test_markdown_is_set_as_prose(render: Render, samples: ModuleType) -> None:
     assert out.select_one(".prose .scroll table td").get_text() == "1"
 
 
-def test_a_formula_stays_as_its_source(render: Render, samples: ModuleType) -> None:
+def test_a_formula_is_drawn_by_the_browser_itself(render: Render, samples: ModuleType) -> None:
     out = render(samples.shown({"text/latex": "$\\displaystyle x < y$", "text/plain": "x < y"}))
-    assert out.pre.get_text() == "$\\displaystyle x < y$"
+    assert out.math["display"] == "block"
+    assert out.math.get_text() == "x<y"
+
+
+def test_a_formula_that_cannot_be_read_stays_as_its_source(render: Render, samples: ModuleType) -> None:
+    out = render(samples.shown({"text/latex": "$\\unknown{x}$", "text/plain": "x"}))
+    assert out.pre.get_text() == "$\\unknown{x}$"
 
 
 @pytest.mark.parametrize(

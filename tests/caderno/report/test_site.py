@@ -63,7 +63,13 @@ def test_the_headline_says_what_ran_how_it_ended_and_for_whom(flights: Site) -> 
 
 def test_the_bottom_line_comes_before_everything_else(flights: Site) -> None:
     index = flights.write()
-    assert [section["id"] for section in index.select("main > section")] == ["conclusion", "graph", "metrics", "tasks"]
+    assert [section["id"] for section in index.select("main > section")] == [
+        "conclusion",
+        "graph",
+        "metrics",
+        "timeline",
+        "tasks",
+    ]
     assert text(index, "#conclusion h3") == "compare"
     assert "Gradient boosting ranks first: ROC AUC 0.761" in text(index, "#conclusion")
 
