@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from caderno.plan.environment import masked
 from caderno.plan.records import Input, TaskRecord
 from caderno.report import text
+from caderno.report.live import libraries
 from caderno.report.safe import trusted
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ SIGNS = {"succeeded": "✓", "cached": "↺", "failed": "✕", "killed": "■", 
 
 def render(template: str, **context: Any) -> str:
     """Return one page as a document that can be written as UTF-8, whatever a notebook printed."""
-    page = _environment().get_template(template).render({"stamp": stamp(), **context})
+    page = _environment().get_template(template).render({"stamp": stamp(), "libraries": None, **context})
+    if (wanted := libraries(page)) is not None:
+        page = _environment().get_template(template).render({"stamp": stamp(), **context, "libraries": wanted})
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate becomes a question mark
 
 
@@ -63,13 +66,21 @@ def _version() -> str:
     return digest.hexdigest()
 
 
-def policy() -> str:
-    """Return the Content-Security-Policy: nothing loads, nothing runs but our script, known by its digest."""
-    digest = base64.b64encode(hashlib.sha256(_asset("script.js").encode()).digest()).decode()
+def policy(live: bool = False) -> str:
+    """Return the Content-Security-Policy: nothing loads, nothing runs but our script, known by its digest.
+
+    Where a page has interactive outputs, their frames inherit it; what runs there comes as a blob, which only a script
+    that runs already can make.
+    """
+    scripts = [_source("script.js"), *([_source("frame.js"), "blob:", "'unsafe-eval'"] if live else [])]
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {' '.join(scripts)}; base-uri 'none'; form-action 'none'"
     )
+
+
+def _source(name: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(_asset(name).encode()).digest()).decode()}'"
 
 
 @cache
@@ -92,7 +103,8 @@ def _environment() -> Environment:
     environment.globals.update(
         css=trusted(_asset("style.css")),
         script=trusted(_asset("script.js")),
-        policy=policy(),
+        frame_script=trusted(_asset("frame.js")),
+        policy=policy,
         signs=SIGNS,
     )
     return environment

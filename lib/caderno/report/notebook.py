@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count as count_from
 from itertools import takewhile
 from typing import Any, Literal
@@ -17,10 +17,11 @@ from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from caderno.plan.records import Cell as CellRecord
-from caderno.report.outputs import Caption, image, render_outputs, whatever_it_holds
+from caderno.report.outputs import Around, Caption, image, render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
 from caderno.report.text import count
+from caderno.report.widgets import States, states
 
 # papermill's own banners in a failed notebook: the page has a better one.
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
@@ -61,22 +62,32 @@ class Story:
         return next((cell for cell in self.cells if cell.place == place), None)
 
 
+@dataclass(frozen=True)
+class _Page:
+    """What is the same for all cells of a page, or counts through them."""
+
+    lexer: str
+    widgets: States
+    headings: Headings = field(default_factory=Headings)
+    figures: Iterator[int] = field(default_factory=lambda: count_from(1))
+
+
 def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int | None) -> Story:
     """Read an executed notebook for its page.
 
     `ran` says what each code cell took that ran to its end, by its place from 0; `failed` is the place of the cell at
     which the task ended, if it failed in one.
     """
-    headings, lexer, figures = Headings(), _language(notebook), count_from(1)
+    page = _Page(_language(notebook), states(notebook))
     places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
     first = next((place for place, raw in places if raw["cell_type"] == "markdown"), None)
     title, asked, rest = opening(_source(notebook["cells"][first])) if first is not None else ("", "", "")
     cells = []
     for place, raw in places:
         if raw["cell_type"] == "markdown":
-            cells.append(_prose(raw, place, rest if place == first else _source(raw), headings))
+            cells.append(_prose(raw, place, rest if place == first else _source(raw), page.headings))
         elif raw["cell_type"] == "code":
-            cell = _code(raw, place, lexer, headings, figures)
+            cell = _code(raw, place, page)
             if took := ran.get(place):
                 cell = replace(cell, seconds=took.seconds, peak=took.peak)
             cells.append(replace(cell, state=_state(raw, place, failed)))
@@ -89,7 +100,7 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
         question=whatever_it_holds(prose, asked),
         summary=Markup("").join(Markup('<div class="output">{}</div>').format(block) for block in told),
         cells=tuple(cell for cell in cells if cell.html or cell.outputs),
-        contents=tuple(headings.found),
+        contents=tuple(page.headings.found),
     )
 
 
@@ -157,19 +168,20 @@ def _options(source: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings, figures: Iterator[int]) -> Cell:
+def _code(raw: Mapping[str, Any], place: int, page: _Page) -> Cell:
     number = raw.get("execution_count")
-    section = f", in “{headings.found[-1].text}”" if headings.found else ""
+    section = f", in “{page.headings.found[-1].text}”" if page.headings.found else ""
     source = _source(raw)
+    around = Around(_captions(source, f"cell {number}{section}", page.figures), page.widgets)
     name = next((_NAMES[tag] for tag in _tags(raw) if tag in _NAMES), "Code")
     return Cell(
         kind="code",
         place=place,
         anchor=_anchor(raw, place),
-        html=highlighted(source, lexer) if source.strip() else Markup(""),
+        html=highlighted(source, page.lexer) if source.strip() else Markup(""),
         number=number if isinstance(number, int) else None,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
-        outputs=tuple(render_outputs(raw.get("outputs", []), _captions(source, f"cell {number}{section}", figures))),
+        outputs=tuple(render_outputs(raw.get("outputs", []), around)),
         summary="summary" in _tags(raw),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -13,9 +13,11 @@ from markupsafe import Markup
 from nbconvert.filters.ansi import ansi2html
 
 from caderno.report.formulas import formula
+from caderno.report.live import figure, joined, live
 from caderno.report.prose import prose
 from caderno.report.safe import picture, safe_html, trusted
 from caderno.report.text import count, size
+from caderno.report.widgets import VIEW, States, widget
 
 # More lines or characters than this are folded: a reader wants the next sentence, not a log.
 FOLD_LINES, FOLD_CHARS = 24, 4_000
@@ -27,7 +29,7 @@ _PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/web
 _INTERACTIVE = re.compile(
     r"application/(?:vnd\.(?:plotly|vega|vegalite|bokehjs|holoviews|jupyter\.widget).*|javascript)"
 )
-# scikit-learn's diagram is its own style sheet; its text says the same.
+# scikit-learn's diagram is its own style sheet; without it, its text says the same.
 _STYLED_ONLY = ("sk-top-container", "sk-container-id")
 
 
@@ -39,9 +41,17 @@ class Caption:
     alt: str
 
 
-def render_outputs(outputs: Sequence[Mapping[str, Any]], captions: Iterator[Caption]) -> list[Markup]:
-    """Return one block of HTML for each output of a cell; each figure takes the next of `captions`."""
-    return [block for output in _merged(outputs) if (block := whatever_it_holds(_one, output, captions))]
+@dataclass(frozen=True)
+class Around:
+    """What a cell's outputs need from beyond them: captions, of which each figure takes one, and widgets' states."""
+
+    captions: Iterator[Caption]
+    widgets: States = field(default_factory=dict)
+
+
+def render_outputs(outputs: Sequence[Mapping[str, Any]], around: Around) -> list[Markup]:
+    """Return one block of HTML for each output of a cell."""
+    return [block for output in joined(_merged(outputs)) if (block := whatever_it_holds(_one, output, around))]
 
 
 def traceback_html(lines: str) -> Markup:
@@ -71,7 +81,7 @@ def _is_stream(output: Mapping[str, Any]) -> bool:
     return bool(output["output_type"] == "stream")
 
 
-def _one(output: Mapping[str, Any], captions: Iterator[Caption]) -> Markup:
+def _one(output: Mapping[str, Any], around: Around) -> Markup:
     match output["output_type"]:
         case "stream":
             errors = output.get("name") == "stderr"
@@ -79,7 +89,7 @@ def _one(output: Mapping[str, Any], captions: Iterator[Caption]) -> Markup:
         case "error":
             return _error(output)
         case "display_data" | "execute_result":
-            return _rich(output.get("data", {}), output.get("metadata", {}), captions)
+            return _rich(output.get("data", {}), output.get("metadata", {}), around)
     return Markup("")
 
 
@@ -90,20 +100,34 @@ def _error(output: Mapping[str, Any]) -> Markup:
     ).format(_ansi(title), traceback_html("\n".join(output.get("traceback", []))))
 
 
-def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], captions: Iterator[Caption]) -> Markup:
-    interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
-    if image(data, metadata, ""):
-        caption = next(captions)
+def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], around: Around) -> Markup:
+    if VIEW in data:
+        shown = widget(data[VIEW], around.widgets, lambda outputs: render_outputs(outputs, around))
+        return shown if shown is not None else _plain(data)
+    running = live(data)
+    if image(data, metadata, "") and not running:
+        caption = next(around.captions)
         shown = image(data, metadata, caption.alt)
         return Markup('<figure class="plate">{}<figcaption>{}</figcaption></figure>').format(shown, caption.text)
+    if running:
+        caption = next(around.captions)
+        return figure(running, image(data, metadata, caption.alt) or _still(data), caption.text)
+    interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
     if interactive is None and "text/html" in data and (block := _html(_joined(data["text/html"]))):
         return block
     if "text/markdown" in data:
         return Markup('<div class="prose">{}</div>').format(prose(_joined(data["text/markdown"])))
     plain = _plain(data)
     if interactive or ("text/html" in data and not plain):
-        return _note("An interactive output, left out: reports run no scripts.") + plain
+        return _note("An interactive output, left out: its library is not installed where this was made.") + plain
     return plain or _note(f"An output of kind {', '.join(data) or 'unknown'}, left out: a report cannot show it.")
+
+
+def _still(data: Mapping[str, Any]) -> Markup:
+    """Return what of an interactive output can be seen without running it."""
+    html = _joined(data.get("text/html", ""))
+    shown = _html(html) if "<script" not in html.lower() else None
+    return shown or _note("An interactive output: your browser runs no scripts here.") + _plain(data)
 
 
 def _plain(data: Mapping[str, Any]) -> Markup:

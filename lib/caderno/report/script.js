@@ -130,4 +130,41 @@
       said.textContent = words.length ? `${found} of ${rows.length}` : "";
     });
   }
+
+  // Interactive outputs run in frames that are shut in: no origin, no network. frame.js is what stands in them.
+  const inFrame = document.getElementById("in-frame");
+  if (inFrame) {
+    const unpacked = new Map();
+    const unpack = (name) => {
+      if (!unpacked.has(name)) {
+        const packed = atob(document.querySelector(`[data-library="${name}"]`).textContent);
+        const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+        const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+        unpacked.set(name, new Response(stream).text());
+      }
+      return unpacked.get(name);
+    };
+    const policy = document.querySelector("meta[http-equiv=Content-Security-Policy]").outerHTML;
+    const style = "html{color-scheme:light;background:#fff}body{margin:0;font:15px system-ui,sans-serif}#figure{width:100%}";
+    const open = async (figure) => {
+      const { libraries, ...rest } = JSON.parse(figure.querySelector("script").textContent);
+      const frame = document.createElement("iframe");
+      frame.setAttribute("sandbox", "allow-scripts");
+      frame.title = figure.querySelector("figcaption").textContent || "Interactive output";
+      frame.srcdoc = `<!doctype html><html lang="en"><head><meta charset="utf-8">${policy}<style>${style}</style></head>` +
+        `<body><main id="root"></main><script>${inFrame.textContent}</scr` + "ipt></body></html>";
+      const texts = await Promise.all(libraries.map(unpack));
+      addEventListener("message", (event) => {
+        if (event.source !== frame.contentWindow) return;
+        if (event.data.ready === true) frame.contentWindow.postMessage({ libraries: texts, ...rest }, "*");
+        const height = Number(event.data.height);
+        if (height > 0) frame.style.height = `${Math.min(Math.max(height, 40), 1600)}px`;
+      });
+      figure.querySelector(".still").replaceChildren(frame);
+    };
+    const near = new IntersectionObserver((found) => {
+      for (const { target, isIntersecting } of found) if (isIntersecting) { near.unobserve(target); open(target); }
+    }, { rootMargin: "1500px" });
+    for (const figure of all("figure.live")) near.observe(figure);
+  }
 })();

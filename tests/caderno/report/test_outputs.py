@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import repeat
 from types import ModuleType
@@ -13,7 +14,7 @@ from markupsafe import Markup
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from caderno.report.outputs import FOLD_LINES, Caption, render_outputs
+from caderno.report.outputs import FOLD_LINES, Around, Caption, render_outputs
 
 Render = Callable[..., BeautifulSoup]
 
@@ -21,8 +22,8 @@ Render = Callable[..., BeautifulSoup]
 @pytest.fixture
 def render() -> Render:
     def make(*outputs: NotebookNode | dict[str, Any]) -> BeautifulSoup:
-        captions = repeat(Caption(Markup("Figure 1"), "Picture made by cell 4"))
-        return BeautifulSoup("".join(render_outputs(outputs, captions)), "html.parser")
+        around = Around(repeat(Caption(Markup("Figure 1"), "Picture made by cell 4")))
+        return BeautifulSoup("".join(render_outputs(outputs, around)), "html.parser")
 
     return make
 
@@ -124,34 +125,95 @@ def test_a_formula_that_cannot_be_read_stays_as_its_source(render: Render, sampl
     assert out.pre.get_text() == "$\\unknown{x}$"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json", "application/vnd.vegalite.v5+json"],
-)
-def test_an_interactive_output_says_that_it_is_left_out_and_shows_its_text(
+@pytest.mark.parametrize("kind", ["application/vnd.plotly.v1+json", "application/vnd.vegalite.v5+json"])
+def test_an_interactive_output_brings_its_data_and_shows_its_text_until_it_runs(
     kind: str, render: Render, samples: ModuleType
 ) -> None:
-    data = {kind: {"x": 1}, "text/html": "<div>loading…</div><script>draw()</script>", "text/plain": "Figure of 3"}
+    html = "<div>loading…</div><script>draw()</script>"
+    data = {kind: {"x": "</script><b>"}, "text/html": html, "text/plain": "Figure of 3"}
     out = render(samples.shown(data))
-    assert "reports run no scripts" in out.find("p", class_="note").get_text()
+    assert out.select_one(".still pre").get_text() == "Figure of 3"
+    assert "loading" not in out.select_one(".still").get_text()
+    assert set(json.loads(out.script.string)) == {"libraries", "html", "before", "after"}
+
+
+def test_an_interactive_output_whose_library_is_not_there_is_left_out_and_says_so(
+    render: Render, samples: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caderno.report.live.library", lambda _: "")
+    out = render(samples.shown({"application/vnd.plotly.v1+json": {"data": []}, "text/plain": "Figure of 3"}))
+    assert "left out" in out.find("p", class_="note").get_text()
     assert out.pre.get_text() == "Figure of 3"
-    assert "loading" not in out.get_text()
+    assert not out.find("script")
 
 
-def test_an_interactive_output_with_a_picture_shows_the_picture(render: Render, samples: ModuleType) -> None:
+def test_an_interactive_output_keeps_its_picture_until_it_runs(render: Render, samples: ModuleType) -> None:
     out = render(samples.shown({"application/vnd.plotly.v1+json": {}, "image/png": samples.png()}))
-    assert out.img
+    assert out.select_one(".still img")
     assert not out.find("p", class_="note")
 
 
-def test_html_that_is_only_a_script_falls_back_to_its_text(render: Render, samples: ModuleType) -> None:
-    assert render(samples.shown({"text/html": "<script>x</script>", "text/plain": "<Map>"})).get_text() == "<Map>"
-    assert "left out" in render(samples.shown({"text/html": "<script>x</script>"})).get_text()
+def test_html_that_is_only_a_script_shows_its_text_until_it_runs(render: Render, samples: ModuleType) -> None:
+    out = render(samples.shown({"text/html": "<script>x</script>", "text/plain": "<Map>"}))
+    assert out.select_one(".still pre").get_text() == "<Map>"
+    assert "runs no scripts" in render(samples.shown({"text/html": "<script>x</script>"})).get_text()
 
 
-def test_an_estimator_shows_its_text_as_its_diagram_is_a_style_sheet(render: Render, samples: ModuleType) -> None:
+def test_a_table_with_colours_of_its_own_keeps_them_in_a_frame(render: Render, samples: ModuleType) -> None:
+    html = "<style>#T_1 td {background: red}</style><table id='T_1'><tr><td>7</td></tr></table>"
+    out = render(samples.shown({"text/html": html, "text/plain": "Styler"}))
+    assert out.select_one(".still table td").get_text() == "7"
+    assert "background: red" in json.loads(out.script.string)["html"]
+
+
+def test_an_estimator_shows_its_text_until_its_diagram_runs(render: Render, samples: ModuleType) -> None:
     html = '<style>#sk-container-id-1 {}</style><div id="sk-container-id-1" class="sk-top-container">junk</div>'
-    assert render(samples.shown({"text/html": html, "text/plain": "Pipeline(...)"})).get_text() == "Pipeline(...)"
+    out = render(samples.shown({"text/html": html, "text/plain": "Pipeline(...)"}))
+    assert out.select_one(".still pre").get_text() == "Pipeline(...)"
+
+
+def test_bokeh_shows_a_figure_in_two_outputs_and_a_report_in_one(render: Render, samples: ModuleType) -> None:
+    loader = {"application/javascript": "load()", "application/vnd.bokehjs_load.v0+json": "load()"}
+    out = render(
+        samples.shown({"text/html": '<div class="bk-notebook-logo">Loading</div>'}),
+        samples.shown(loader),
+        samples.shown({"text/html": '<div id="a" data-root-id="p1"></div>'}),
+        samples.shown({"application/javascript": "embed()", "application/vnd.bokehjs_exec.v0+json": ""}),
+        samples.printed("after"),
+    )
+    (script,) = out("script")
+    data = json.loads(script.string)
+    assert (data["libraries"], data["after"]) == (["bokeh"], "embed()")
+    assert "data-root-id" in data["html"]
+    assert "Loading" not in out.get_text()
+    assert out("pre")[-1].get_text() == "after"
+
+
+STATES = {
+    "bar": {"model_name": "HBoxModel", "state": {"children": ["IPY_MODEL_said", "IPY_MODEL_done", "IPY_MODEL_bar"]}},
+    "said": {"model_name": "HTMLModel", "state": {"value": "<b onclick=x>100%</b>"}},
+    "done": {"model_name": "FloatProgressModel", "state": {"value": 3.0, "max": 3.0}},
+    "pick": {
+        "model_name": "DropdownModel",
+        "state": {"index": 1, "_options_labels": ["a", "<b>"], "description": "of"},
+    },
+    "odd": {"model_name": "ThreeModel", "state": {}},
+}
+
+
+def test_a_widget_stands_as_it_was_left(samples: ModuleType) -> None:
+    def show(name: str) -> BeautifulSoup:
+        view = {"application/vnd.jupyter.widget-view+json": {"model_id": name}, "text/plain": "its text"}
+        around = Around(repeat(Caption(Markup(""), "")), STATES)
+        return BeautifulSoup("".join(render_outputs([samples.shown(view)], around)), "html.parser")
+
+    bar = show("bar")
+    assert bar.b.get_text() == "100%"
+    assert bar.b.attrs == {}
+    assert bar.progress["value"] == "3.0"
+    assert show("pick").get_text() == "of <b>"
+    assert show("odd").get_text() == "its text"
+    assert show("gone").get_text() == "its text"
 
 
 def test_json_is_laid_out_and_an_unknown_kind_is_named(render: Render, samples: ModuleType) -> None:
