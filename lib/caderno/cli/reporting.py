@@ -80,7 +80,7 @@ def diff(task: str, a: str | None, b: str | None, pipeline: str | None) -> None:
     if not found:
         planner.newest(one)  # says that it has not been run
     new = _chosen(found, b, one.id) if b else found[0]
-    old = _chosen(found, a, one.id) if a else pages.baseline(new[0], found)
+    old = _chosen(found, a, one.id) if a else next(iter(pages.comparable(new[0], found)), None)
     if old is None:
         raise CadernoError(
             f"{one.id} has no result before that of {new[0].started:%Y-%m-%d %H:%M} UTC: there is nothing to compare",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from caderno.report.diff import Diff, baseline, diff_of
+from caderno.report.diff import Diff, comparable, diff_of
 from caderno.report.site import EARLIER, rebuild, run_file, task_file, write_diff, write_site
 from caderno.report.text import page_name
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EARLIER",
     "Diff",
-    "baseline",
+    "comparable",
     "diff_of",
     "page_name",
     "rebuild",

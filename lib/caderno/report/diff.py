@@ -14,28 +14,31 @@ from typing import TYPE_CHECKING, Any, Literal
 from markupsafe import Markup
 
 from caderno.plan.records import Input, Output, Table, TaskRecord
+from caderno.plan.store import NOTEBOOK
 from caderno.report import text
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+_LARGEST = 60_000_000  # bytes of a notebook that is compared
 Sign = Literal["+", "-", " "]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One execution of a task: its record and its executed notebook."""
+    """One execution of a task: its record and its executed notebook, None where that can't be compared."""
 
     record: TaskRecord
-    notebook: Mapping[str, Any]
+    notebook: Mapping[str, Any] | None
 
     @classmethod
     def at(cls, record: TaskRecord, place: Path) -> Result:
-        """Return the result that stands at `place`; its notebook is empty where that is gone or can't be read."""
+        """Return the result that stands at `place`; a notebook that is gone, damaged or huge is left alone."""
+        path = place / NOTEBOOK
         try:
-            return cls(record, json.loads((place / "notebook.ipynb").read_bytes()))
+            return cls(record, json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST else None)
         except (OSError, ValueError):
-            return cls(record, {"cells": []})
+            return cls(record, None)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class MetricChange:
         sides = [(one.value, one.low, one.high) if one else (None, None, None) for one in (self.new, self.old)]
         texts = text.numbers([*sides[0], *sides[1], self.difference])
         moved = self.difference or 0.0
+        if moved and not texts[6].strip("−0.,"):
+            texts[6] = text.small(moved)
         return MetricTexts(
             new=texts[0],
             new_interval=f"{texts[1]} to {texts[2]}" if texts[1] else "",
@@ -177,13 +182,16 @@ class Diff:
     @cached_property
     def cells(self) -> list[CellChange]:
         """Cells of the notebook, aligned by nbdime."""
-        return _cells(self.old.notebook, self.new.notebook)
+        old, new = self.old.notebook, self.new.notebook
+        return _cells(old, new) if old and new else []
 
     @cached_property
     def figures(self) -> list[FigureChange]:
         """Pictures that look different."""
         from caderno.report.notebook import figures
 
+        if not (self.old.notebook and self.new.notebook):
+            return []
         before, after = figures(self.old.notebook), figures(self.new.notebook)
         found = []
         for name in [*after, *(name for name in before if name not in after)]:
@@ -193,6 +201,11 @@ class Diff:
         return found
 
     @property
+    def is_partial(self) -> bool:
+        """Whether a notebook could not be compared."""
+        return self.old.notebook is None or self.new.notebook is None
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing that makes a result differs, nor anything of the result."""
         moved = any(change.difference != 0 for change in self.metrics)
@@ -200,13 +213,13 @@ class Diff:
         return not (moved or causes or self.outputs or self.figures)
 
 
-def baseline(record: TaskRecord, found: Iterable[tuple[TaskRecord, Path]]) -> tuple[TaskRecord, Path] | None:
-    """Return of a task's results the one that `record` is best compared with, or None.
+def comparable(record: TaskRecord, found: Iterable[tuple[TaskRecord, Path]]) -> list[tuple[TaskRecord, Path]]:
+    """Return a task's results that `record` is best compared with, the best first.
 
-    That is the last one before it of the same profile, a success if there is any.
+    Those are of before it and of the same profile: successes, the last one first, then failed attempts.
     """
     before = [one for one in found if one[0].started < record.started and one[0].profile == record.profile]
-    return max(before, key=lambda one: (one[0].state == "succeeded", one[0].started), default=None)
+    return sorted(before, key=lambda one: (one[0].state == "succeeded", one[0].started), reverse=True)
 
 
 def diff_of(old: tuple[TaskRecord, Path], new: tuple[TaskRecord, Path]) -> Diff:

@@ -115,10 +115,11 @@ def libraries(page: str) -> dict[str, Markup] | None:
 
 def figure(one: Live, still: Markup, caption: Markup) -> Markup:
     """Return the place of an interactive output: `still` is what stands there until it runs."""
+    said = Markup("<figcaption>{}</figcaption>").format(caption) if caption else Markup("")
     return Markup(
         '<figure class="plate live" data-libraries="{}"><script type="application/json">{}</script>'
-        '<div class="still">{}</div><figcaption>{}</figcaption></figure>'
-    ).format(" ".join(one.libraries), one.data, still, caption)
+        '<div class="still">{}</div>{}</figure>'
+    ).format(" ".join(one.libraries), one.data, still, said)
 
 
 @cache

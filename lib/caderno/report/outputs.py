@@ -110,7 +110,7 @@ def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], around: Around) 
         shown = image(data, metadata, caption.alt)
         return Markup('<figure class="plate">{}<figcaption>{}</figcaption></figure>').format(shown, caption.text)
     if running:
-        caption = next(around.captions)
+        caption = next(around.captions) if running.libraries else Caption(Markup(""), "Output")
         return figure(running, image(data, metadata, caption.alt) or _still(data), caption.text)
     interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
     if interactive is None and "text/html" in data and (block := _html(_joined(data["text/html"]))):

@@ -13,12 +13,13 @@ from typing import Any
 from caderno.errors import InvalidPipeline
 from caderno.plan.environment import masked
 from caderno.plan.records import TaskRecord
-from caderno.report.diff import Diff, Result, baseline, metric_changes
+from caderno.report.diff import Diff, Result, comparable, metric_changes
 from caderno.report.frame import render, stamp
 from caderno.report.notebook import highlighted, read
 from caderno.report.outputs import traceback_html
 from caderno.spec import yaml
 
+_COMPARED = 4  # earlier results that a page tells the difference to
 NOTICEABLE = 0.5  # seconds; what is faster is not worth a reader's eye
 
 
@@ -28,8 +29,8 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
     `earlier` are results of the same task from before with their directories, the newest first.
     """
     failure = record.failure
-    before = baseline(record, earlier)
-    diff = Diff(Result.at(*before), Result(record, notebook)) if before else None
+    new = Result(record, notebook)
+    diffs = [Diff(Result.at(*old), new) for old in comparable(record, earlier)[:_COMPARED]]
     story = read(
         notebook,
         {cell.index: cell for cell in record.cells},
@@ -41,8 +42,8 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
         record=record,
         story=story,
         noticeable=NOTICEABLE,
-        metrics=diff.metrics if diff else metric_changes({}, record.metrics),
-        diff=diff,
+        metrics=diffs[0].metrics if diffs else metric_changes({}, record.metrics),
+        diffs=diffs,
         earlier=[one for one, _ in earlier],
         failed_cell=story.at(failure.cell) if failure else None,
         failed_source=highlighted(failure.source, "ipython3") if failure and failure.source else "",
@@ -79,4 +80,5 @@ def _spelled(value: Any) -> str:
 
 def diff_page(old: Result, new: Result) -> str:
     """Return the page of what changed between two results of a task."""
-    return render("diff.html.j2", diff=Diff(old, new), old=old.record, new=new.record)
+    marked = stamp(old.record, new.record)
+    return render("diff.html.j2", stamp=marked, diff=Diff(old, new), old=old.record, new=new.record)

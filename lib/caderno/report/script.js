@@ -150,7 +150,7 @@
       const { libraries, ...rest } = JSON.parse(figure.querySelector("script").textContent);
       const frame = document.createElement("iframe");
       frame.setAttribute("sandbox", "allow-scripts");
-      frame.title = figure.querySelector("figcaption").textContent || "Interactive output";
+      frame.title = figure.querySelector("figcaption")?.textContent || "Interactive output";
       frame.srcdoc = `<!doctype html><html lang="en"><head><meta charset="utf-8">${policy}<style>${style}</style></head>` +
         `<body><main id="root"></main><script>${inFrame.textContent}</scr` + "ipt></body></html>";
       const texts = await Promise.all(libraries.map(unpack));

@@ -11,15 +11,17 @@ Everything in it is relative, so that it can be zipped and mailed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from caderno.plan.records import RunRecord, TaskRecord
-from caderno.plan.store import PAGE, RUNS, Store, read_record
+from caderno.plan.store import NOTEBOOK, PAGE, RUNS, Store, read_record
 from caderno.project import Project
 from caderno.report.dag import tally
 from caderno.report.diff import Result
@@ -33,6 +35,9 @@ EARLIER = 12  # results that a page names
 # What stands between two such comments was escaped: nothing that a notebook printed can look like one.
 _LONGEST = 280  # characters of a conclusion
 _ENTRY = re.compile(r"<!-- entry (\S+) (\S+) (\S+) -->(.*?)<!-- /entry -->", re.DOTALL)
+
+
+_Found = tuple[TaskRecord, Path]  # a result, and where it stands
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,10 @@ def write_site(project: Project, run: RunRecord) -> Path:
     return _write_index(project, run, rows)
 
 
-def write_diff(project: Project, old: tuple[TaskRecord, Path], new: tuple[TaskRecord, Path]) -> Path:
+def write_diff(project: Project, old: _Found, new: _Found) -> Path:
     """Write and return the page of what changed between two results of a task, given with their directories."""
-    from caderno.report.page import diff_page
-
     page = _folder(project, new[0].pipeline) / "diff" / diff_name(old[0], new[0])
-    write(page, diff_page(Result.at(*old), Result.at(*new)))
+    write(page, _diff_page(old, new))
     return page
 
 
@@ -95,9 +98,7 @@ def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> 
             if stamp_in(place / PAGE) == wanted:
                 link(place / PAGE, target)
             elif stamp_in(target) != wanted:
-                from caderno.report.page import task_page  # nbconvert takes a second
-
-                put(target, task_page(record, Result.at(record, place).notebook, earlier))
+                put(target, _task_page(record, place, earlier))
         for run in sorted(store.runs(), key=lambda run: run.started):
             rows = _rows(project, run, records.get)
             newest |= {row.task.task: row.page for row in rows.values() if row.page and row.page.exists()}
@@ -108,9 +109,28 @@ def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> 
                 last = run, rows
         for task, page in newest.items():
             link(page, folder / page_name(task))
+        for page, old, new in _diffs(folder, records):
+            if stamp_in(page) != stamp(old[0], new[0]):
+                put(page, _diff_page(old, new))
     if last:
         _write_index(project, *last, anew=True)
     return count
+
+
+def _task_page(record: TaskRecord, place: Path, earlier: list[_Found]) -> str:
+    from caderno.report.page import task_page  # nbconvert takes a second: only who renders pays it
+
+    try:
+        notebook: Mapping[str, Any] = json.loads((place / NOTEBOOK).read_bytes())
+    except (OSError, ValueError):  # gone, or damaged
+        notebook = {"cells": []}
+    return task_page(record, notebook, earlier)
+
+
+def _diff_page(old: _Found, new: _Found) -> str:
+    from caderno.report.page import diff_page
+
+    return diff_page(Result.at(*old), Result.at(*new))
 
 
 def _folder(project: Project, pipeline: str) -> Path:
@@ -132,15 +152,26 @@ def _pipelines(project: Project) -> list[str]:
     return sorted(folder.parent.name for folder in project.data.glob(f"*/{RUNS}"))
 
 
-def _results(store: Store) -> Iterator[tuple[Path, TaskRecord, list[tuple[TaskRecord, Path]]]]:
+def _results(store: Store) -> Iterator[tuple[Path, TaskRecord, list[_Found]]]:
     """Yield all results, each with those of the same task before it, the newest first; each task's oldest first."""
-    homes: dict[Path, list[tuple[TaskRecord, Path]]] = {}
+    homes: dict[Path, list[_Found]] = {}
     for place, record in store.every():
         homes.setdefault(place.parent, []).append((record, place))
     for found in homes.values():
         found.sort(key=lambda one: one[0].started)
         for i, (record, place) in enumerate(found):
             yield place, record, found[max(0, i - EARLIER) : i][::-1]
+
+
+def _diffs(folder: Path, records: Mapping[Path, TaskRecord]) -> Iterator[tuple[Path, _Found, _Found]]:
+    """Yield the diff pages that there are, each with the two results that it compares, if the store still has them."""
+    by_name = {result_name(one.task, one.fingerprint, one.state): (one, place) for place, one in records.items()}
+    for page in folder.glob("diff/*.html"):
+        first, _, end = page.stem.partition("..")
+        task = first.removesuffix(".failed").rpartition(".")[0]
+        old, new = by_name.get(f"{first}.html"), by_name.get(f"{task}.{end}.html")
+        if old and new:
+            yield page, old, new
 
 
 def _rows(project: Project, run: RunRecord, read: Callable[[Path], TaskRecord | None]) -> dict[str, Row]:

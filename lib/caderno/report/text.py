@@ -112,6 +112,12 @@ def number(value: float) -> str:
     return numbers([value])[0]
 
 
+def small(value: float) -> str:
+    """Return a number too small for its neighbours' decimals with two figures of its own."""
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return _number(value, decimals)
+
+
 def count(n: int, noun: str) -> str:
     """Return a number with its noun: `1 task`, `12 tasks`."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
