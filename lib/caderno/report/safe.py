@@ -44,6 +44,7 @@ _WHOLE_NUMBERS = {"width", "height", "colspan", "rowspan", "span", "start"}
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _HEADING = re.compile(r"<(/?)h([1-6])(?=[\s>/])", re.IGNORECASE)
+_EMPTY_HEAD = re.compile(r"<th((?: [^>]*)?)></th>")  # a header that says nothing is none: the corner of a DataFrame
 _LEVELS = {1: 3, 2: 3, 3: 4, 4: 5, 5: 6, 6: 6}
 _LARGEST_SIDE = 10_000  # pixels
 
@@ -67,18 +68,17 @@ def safe_html(html: str, ids: AbstractSet[str] = frozenset()) -> Markup:
             return None
         return value
 
-    return trusted(
-        nh3.clean(
-            lowered,
-            tags=_TAGS,
-            clean_content_tags=_DROPPED,
-            attributes=_ATTRIBUTES,
-            attribute_filter=keep,
-            allowed_classes=_classes(),
-            filter_style_properties=_STYLES,
-            url_schemes={"http", "https", "mailto", "data"},
-        )
+    clean = nh3.clean(
+        lowered,
+        tags=_TAGS,
+        clean_content_tags=_DROPPED,
+        attributes=_ATTRIBUTES,
+        attribute_filter=keep,
+        allowed_classes=_classes(),
+        filter_style_properties=_STYLES,
+        url_schemes={"http", "https", "mailto", "data"},
     )
+    return trusted(_EMPTY_HEAD.sub(r"<td\1></td>", clean))
 
 
 def trusted(html: str) -> Markup:

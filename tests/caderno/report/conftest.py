@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import sys
 import zlib
@@ -184,6 +185,36 @@ def broken() -> NotebookNode:
     )
 
 
+def formulas() -> NotebookNode:
+    """Return a notebook with formulas, in prose and as an output."""
+    return notebook(
+        new_markdown_cell("# How it flows\n\nInline: $a^2 + b^2 = c^2$.\n\n$$\\hat{p} = \\frac{1}{n}\\sum_i y_i$$"),
+        code("Math(x)", shown({"text/latex": "$\\displaystyle \\sqrt{x}$", "text/plain": "x"})),
+    )
+
+
+# How the result before differs from that of `record`.
+OLDER: dict[str, Any] = {
+    "params": {"seed": 6, "resamples": 500},
+    "metrics": {"auc_boosting": 0.75, "auc_boosting_low": 0.74, "auc_boosting_high": 0.76, "n_flights": 80_000.0},
+    "code": Code(
+        notebook=SHA,
+        cells=[SHA],
+        units={"flights.evaluate": "1" * 64},
+        packages={"pandas": "3.0.9", "scikit-learn": "1.9.1"},
+        python="3.11",
+    ),
+}
+
+
+def older() -> NotebookNode:
+    """Return `story` as it was before."""
+    found = story(png(9, 5))
+    found.cells[4].source = found.cells[4].source.replace("late.agg", "late.describe")
+    del found.cells[7]
+    return found
+
+
 def record(task: str = "compare", **changes: Any) -> TaskRecord:
     """Return the record of a task that succeeded, with `changes`."""
     fields: dict[str, Any] = {
@@ -273,13 +304,15 @@ class Site:
         folder = (
             None if state == "skipped" else f"data/flights/{task.replace('[', '/').rstrip(']')}/{len(self.tasks):04d}"
         )
+        earlier = more.pop("earlier", ())
         nb = more.pop("notebook", None) or (broken() if state == "failed" else story())
         fingerprint = None
         if folder:
             made = failed_record(task, **more) if state == "failed" else record(task, **more)
             (self.root / folder).mkdir(parents=True)
             (self.root / folder / "task.json").write_text(made.model_dump_json())
-            (self.root / folder / "report.html").write_text(render_task(made, nb), encoding="utf-8")
+            (self.root / folder / "notebook.ipynb").write_text(json.dumps(nb))
+            (self.root / folder / "report.html").write_text(render_task(made, nb, earlier), encoding="utf-8")
             fingerprint = made.fingerprint
         name = task.partition("[")[0]
         why = {"cached": "cached", "skipped": f"upstream {', '.join(upstream)} failed"}.get(state, "new")
@@ -298,6 +331,15 @@ class Site:
                 started=STARTED if folder else None,
             )
         )
+
+    def keep(self, made: TaskRecord, nb: NotebookNode) -> tuple[TaskRecord, Path]:
+        """Put a result into the store that this run did not make."""
+        place = self.root / "data" / "flights" / made.task / made.fingerprint[:16]
+        place.mkdir(parents=True)
+        (place / "task.json").write_text(made.model_dump_json())
+        (place / "notebook.ipynb").write_text(json.dumps(nb))
+        (place / "report.html").write_text(render_task(made, nb), encoding="utf-8")
+        return made, place
 
     def run(self, **changes: Any) -> RunRecord:
         """Return the record of the run."""

@@ -6,12 +6,18 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import html5lib
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from caderno.project import Project
+from caderno.report import write_diff
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -27,6 +33,8 @@ UNSANITIZED = """
 <base href="{evil}/"><form id="f" action="{evil}/form"><input name="a"></form>
 <div style="background: url({evil}/b.png); width: 9px; height: 9px"></div>
 """
+KINDS = ("index", "run", "task", "failed", "formulas", "changed", "diff")
+AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 pytestmark = [
@@ -69,14 +77,25 @@ def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
         above = [task.task for task in site.tasks[-3:]]
         site.add(f"step_{i}", upstream=above, notebook=samples.notebook(samples.code("1")))
     site.add("explore", upstream=["step_23"])
-    site.add("compare", "skipped", ["explore"])
+    site.add("ranking", "skipped", ["explore"])
     site.add("a_task_with_a_very_long_name_that_fits_nowhere", "cached")
+    site.add("flow", notebook=samples.formulas())
+    before = samples.record(
+        "compare", fingerprint="b" * 64, started=samples.STARTED - timedelta(days=1), **samples.OLDER
+    )
+    earlier = site.keep(before, samples.older())
+    site.add("compare", earlier=[earlier])
     site.write()
     reports = site.root / "reports"
+    new = (samples.record("compare"), site.root / site.tasks[-1].folder)
     return {
         "index": reports / "index.html",
-        "task": reports / "flights" / "explore.html",
-        "failed": reports / "flights" / "weather.month=2013-01.html",
+        "run": next((reports / "flights/runs").iterdir()),
+        "task": reports / "flights/explore.html",
+        "failed": reports / "flights/weather.month=2013-01.html",
+        "formulas": reports / "flights/flow.html",
+        "changed": reports / "flights/compare.html",
+        "diff": write_diff(Project(site.root), earlier, new),
     }
 
 
@@ -120,7 +139,7 @@ def evil() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-@pytest.mark.parametrize("kind", ["index", "task", "failed"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_leaves_a_page_and_the_browser_has_nothing_to_complain(
     kind: str, visit: Open, pages: dict[str, Path]
 ) -> None:
@@ -150,7 +169,7 @@ def test_a_script_in_an_output_does_not_run(visit: Open, samples: ModuleType, tm
     page = tmp_path / "page.html"
     page.write_text(samples.render_task(samples.record(), samples.notebook(cell)), encoding="utf-8")
     result = visit(page)
-    assert result.page.get_by_text("seen", exact=True).is_visible()
+    assert result.page.frame_locator("iframe").get_by_text("seen", exact=True).is_visible()
     assert result.page.locator("figure img").evaluate("img => img.naturalWidth") == 120
     assert result.page.title() == "compare · flights"
 
@@ -182,14 +201,14 @@ def test_the_link_in_a_failure_leads_to_its_cell(visit: Open, pages: dict[str, P
 
 
 def test_a_matrix_in_the_graph_leads_to_its_lines(visit: Open, pages: dict[str, Path]) -> None:
-    page = visit(pages["index"]).page
+    page = visit(pages["run"]).page
     page.get_by_role("link", name="weather, 12 tasks: 1 failed, 11 succeeded").click()
     assert page.evaluate("document.querySelector(':target').id") == "tasks-weather"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 400, 768, 1400])
-@pytest.mark.parametrize("kind", ["index", "task", "failed"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_page_never_scrolls_sideways_only_what_is_wide_in_it(
     kind: str, width: int, scheme: Any, visit: Open, pages: dict[str, Path]
 ) -> None:
@@ -200,7 +219,7 @@ def test_a_page_never_scrolls_sideways_only_what_is_wide_in_it(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["index", "task", "failed"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_all_text_has_contrast_enough(kind: str, scheme: Any, visit: Open, pages: dict[str, Path]) -> None:
     page = visit(pages[kind], color_scheme=scheme).page
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -213,15 +232,115 @@ def test_a_plot_keeps_light_paper_in_the_dark(visit: Open, pages: dict[str, Path
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(23, 25, 28)"
 
 
-def test_in_print_closed_code_the_contents_and_the_dark_are_gone(visit: Open, pages: dict[str, Path]) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing(kind: str, scheme: Any, visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages[kind], color_scheme=scheme).page
+    for opened in (False, True):
+        page.evaluate("open => document.querySelectorAll('details').forEach(d => d.open = open)", opened)
+        found = Axe().run(page, options={"runOnly": AXE})
+        assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_valid_html(kind: str, pages: dict[str, Path]) -> None:
+    parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+    parser.parse(pages[kind].read_text(encoding="utf-8"))
+    assert parser.errors == []
+
+
+def test_paper_has_all_of_the_code_or_none(visit: Open, pages: dict[str, Path]) -> None:
     page = visit(pages["task"], color_scheme="dark").page
     page.locator("details.code summary").nth(2).click()
     page.emulate_media(media="print")
-    assert [fold.is_visible() for fold in page.locator("details.code").all()] == [False, False, True] + [False] * 5
+    code = page.locator("details.code pre")
+    assert [block.is_visible() for block in code.all()] == [False] * 8
     assert not page.locator("nav.contents").is_visible()
     assert page.evaluate("getComputedStyle(document.documentElement).color") == "rgb(34, 37, 42)"
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert page.pdf(format="A4").startswith(b"%PDF")
+    page.emulate_media(media="screen")
+    page.get_by_role("switch", name="Show all code").check()
+    page.locator("details.code summary").nth(2).click()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert [block.is_visible() for block in code.all()] == [True] * 8
+
+
+def test_what_was_opened_is_remembered(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"]).page
+    code = page.locator("details.code")
+    code.nth(2).locator("summary").click()
+    page.reload()
+    assert [one.get_attribute("open") is not None for one in code.all()] == [i == 2 for i in range(8)]
+    page.get_by_role("switch").check()
+    page.goto(pages["changed"].as_uri())
+    assert page.get_by_role("switch").is_checked()
+    assert page.locator("details.code pre").first.is_visible()
+
+
+def test_the_contents_follow_the_reading(visit: Open, pages: dict[str, Path]) -> None:
+
+    page = visit(pages["task"], viewport={"width": 1400, "height": 600}).page
+    current = page.locator(".contents a[aria-current]")
+    assert current.inner_text() == "Summary"
+    for title in ("The answer", "What made this", "Summary"):
+        page.evaluate(
+            "title => [...document.querySelectorAll('h2, h3')].find(h => h.textContent === title).scrollIntoView()",
+            title,
+        )
+        page.wait_for_function(
+            "title => document.querySelector('.contents a[aria-current]').textContent === title", arg=title
+        )
+
+
+def test_a_small_screen_has_its_contents_folded(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"], viewport={"width": 400, "height": 800}).page
+    assert not page.locator(".contents a").first.is_visible()
+    page.locator(".contents summary").click()
+    page.locator(".contents").get_by_role("link", name="The answer").click()
+    assert page.evaluate("scrollY") > 300
+
+
+def test_metrics_sort_by_the_column_that_is_clicked(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["run"]).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    table = page.locator("#metrics table").first
+    column = table.locator("tbody td:nth-child(2)")
+    table.get_by_role("button", name="metric_1", exact=True).click()
+    page.keyboard.press("Enter")
+    assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    assert column.count() == 12
+    names = table.locator("tbody th")
+    table.get_by_role("button", name="Task").click()
+    assert [name.inner_text() for name in names.all()] == [f"weather[month=2013-{m:02d}]" for m in range(1, 13)]
+    table.get_by_role("button", name="Task").click()
+    assert names.first.inner_text() == "weather[month=2013-12]"
+
+
+def test_the_index_is_searched_from_disk(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["index"]).page
+    rows = page.locator(".runs tbody tr")
+    for words, found in (("flights weather", 1), ("nothing-like-it", 0), ("", 1)):
+        page.get_by_role("searchbox").fill(words)
+        assert sum(row.is_visible() for row in rows.all()) == found
+    page.get_by_role("searchbox").fill("nothing-like-it")
+    assert page.get_by_role("status").inner_text() == "0 of 1"
+
+
+def test_a_wide_table_scrolls_alone_under_a_head_that_stays(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"], viewport={"width": 700, "height": 800}).page
+    table = page.locator("table.dataframe").nth(1)
+    scroll = table.locator("xpath=ancestor::*[contains(@class, 'scroll')]")
+    assert scroll.evaluate("s => s.scrollWidth > s.clientWidth")
+    page.evaluate("""() => {
+      const body = document.querySelectorAll("table.dataframe tbody")[1];
+      for (let i = 0; i < 60; i++) body.append(body.rows[0].cloneNode(true));
+    }""")
+    scroll.evaluate("s => { s.scrollIntoView(); s.scrollTop = 400; }")
+    head, box = table.locator("thead th").first.bounding_box(), scroll.bounding_box()
+    assert head and box
+    assert abs(head["y"] - box["y"]) < 2
 
 
 def test_the_keyboard_reaches_the_content_first(visit: Open, pages: dict[str, Path]) -> None:

@@ -194,9 +194,6 @@ STATES = {
     "said": {"model_name": "HTMLModel", "state": {"value": "<b onclick=x>100%</b>"}},
     "done": {"model_name": "FloatProgressModel", "state": {"value": 3.0, "max": 3.0}},
     "pick": {"model_name": "DropdownModel", "state": {"index": 1, "_options_labels": ["a", "<"], "description": "x"}},
-        "model_name": "DropdownModel",
-        "state": {"index": 1, "_options_labels": ["a", "<b>"], "description": "of"},
-    },
     "odd": {"model_name": "ThreeModel", "state": {}},
 }
 
