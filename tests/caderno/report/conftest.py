@@ -6,13 +6,15 @@ import base64
 import json
 import struct
 import sys
+import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bs4 import BeautifulSoup
@@ -36,6 +38,11 @@ from caderno.plan.store import Store
 from caderno.project import Project
 from caderno.report import render_task, write_site
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 STARTED = datetime(2013, 11, 9, 7, 30, 12, tzinfo=UTC)
 SHA = "3f9a" * 16
 FINGERPRINT = "c0ffee" + SHA[6:]
@@ -397,3 +404,67 @@ def page() -> Callable[..., BeautifulSoup]:
         return soup(render_task(record(**changes), notebook(*cells)))
 
     return make
+
+
+# A real browser.
+
+
+@dataclass
+class Visit:
+    """An open page, with every request that it made and everything that it complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}; Debian: apt install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Open a page in a context of its own, with the options that playwright has for one."""
+    contexts = []
+
+    def make(page: Path, **options: Any) -> Visit:
+        contexts.append(browser.new_context(**options))
+        result = Visit(contexts[-1].new_page())
+        result.page.on("request", lambda request: result.requests.append(request.url))
+        result.page.on("console", lambda message: result.complaints.append(message.text))
+        result.page.on("pageerror", lambda error: result.complaints.append(str(error)))
+        result.page.goto(page.as_uri())
+        return result
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def evil() -> Iterator[tuple[str, list[str]]]:
+    """A server of somebody else's: its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import html5lib
 import pytest
@@ -19,11 +16,6 @@ from axe_playwright_python.sync_playwright import Axe
 from caderno.project import Project
 from caderno.report import write_diff
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 # Written past the sanitizer, to try the second wall: the page's own policy.
 UNSANITIZED = """
 <img src="{evil}/pixel.png" onerror="document.title='pwned'">
@@ -37,32 +29,9 @@ KINDS = ("index", "run", "task", "failed", "formulas", "changed", "diff")
 AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}"),
-]
+pytestmark = pytest.mark.browser
 
-
-Open = Callable[..., "Visit"]
-
-
-@dataclass
-class Visit:
-    """An open page, with every request that it made and everything that it complained about."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
+Open = Callable[..., Any]  # conftest's Visit
 
 
 @pytest.fixture(scope="module")
@@ -97,46 +66,6 @@ def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
         "changed": reports / "flights/compare.html",
         "diff": write_diff(Project(site.root), earlier, new),
     }
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
-    """Open a page in a context of its own, with the options that playwright has for one."""
-    contexts = []
-
-    def make(page: Path, **options: Any) -> Visit:
-        contexts.append(browser.new_context(**options))
-        result = Visit(contexts[-1].new_page())
-        result.page.on("request", lambda request: result.requests.append(request.url))
-        result.page.on("console", lambda message: result.complaints.append(message.text))
-        result.page.on("pageerror", lambda error: result.complaints.append(str(error)))
-        result.page.goto(page.as_uri())
-        return result
-
-    yield make
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def evil() -> Iterator[tuple[str, list[str]]]:
-    """A server of somebody else's: its address, and what it was asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("kind", KINDS)
