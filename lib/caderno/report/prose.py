@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,21 +46,22 @@ def prose(source: str, headings: Headings | None = None, attachments: Mapping[st
 
     Formulas stay as their source.
     """
-    html = MarkdownWithMath(renderer=_Renderer(headings, attachments)).render(source)
-    ids = {heading.anchor for heading in headings.found} if headings else set()
-    return safe_html(html, ids)
+    mark = secrets.token_hex(8)  # tells the ids that are ours from those in the source, which cannot know it
+    html = MarkdownWithMath(renderer=_Renderer(headings, attachments, mark)).render(source)
+    ids = {mark + heading.anchor for heading in headings.found} if headings else set()
+    return trusted(str(safe_html(html, ids)).replace(f' id="{mark}', ' id="'))
 
 
 class _Renderer(IPythonRenderer):
-    def __init__(self, headings: Headings | None, attachments: Mapping[str, Any] | None) -> None:
+    def __init__(self, headings: Headings | None, attachments: Mapping[str, Any] | None, mark: str) -> None:
         super().__init__(escape=False, exclude_anchor_links=True, attachments=dict(attachments or {}))
-        self._headings = headings
+        self._headings, self._mark = headings, mark
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         if self._headings is None:
             return f"<h{level}>{text}</h{level}>\n"
         anchor = self._headings.add(level, str(trusted(text).striptags()))
-        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+        return f'<h{level} id="{self._mark}{anchor}">{text}</h{level}>\n'
 
     def table(self, text: str) -> str:
         return f'<div class="scroll"><table>\n{text}</table></div>\n'
