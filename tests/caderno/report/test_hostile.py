@@ -197,10 +197,8 @@ HTML = {
     "cover by a margin": '<div style="margin-top: -3000px; height: 6000px; background: white; position: relative">Log in</div>',
     "cover by a shift": '<div style="transform: translateY(-50%) scale(99); position: sticky; top: 0">Log in</div>',
     "cover by a font": '<div style="font-size: 3000px; line-height: 0; position: relative">LOG</div><font size=7>IN</font>',
-    "cover to the left": '<div dir="rtl"><table><tr>'
-    + "<td>Log_in_again_"
-    + "x" * 60
-    + "</td>" * 40
+    "cover to the left": '<div dir="rtl"><table class="dataframe"><tr>'
+    + "<td>Log_in_again</td>" * 40
     + "</tr></table></div>",
     "hide": "<style>body { display: none !important }</style>",
     "hide a part": "<style>#made, h1 { visibility: hidden } main { opacity: 0 }</style>",
@@ -245,10 +243,8 @@ MARKDOWN = {
     "code": '```html" onclick="alert(1)\n<script>window.pwned=1</script>\n```\n\n`<img src=x onerror=alert(1)>`\n\n    <script>alert(1)</script>',
     "formulas": '$<img src=x onerror=window.pwned=1>$ $$</code><script>alert(1)</script>$$ \\begin{x"><svg onload=alert(1)>}x\\end{x}',
     "nesting": ">" * 2000 + " deep\n\n" + "[" * 3000 + "![" * 300 + "*_" * 3000,
-    "a wide table": "<table dir=rtl><tr>"
-    + "<td>Log_in_again_"
-    + "x" * 60
-    + "</td>" * 40
+    "a wide table": "<table dir=rtl class=dataframe><tr>"
+    + "<td>Log_in_again</td>" * 40
     + "</tr></table>\n\n"
     + "W" * 3000,
 }
@@ -520,22 +516,31 @@ class Victim:
         asked, connections = len(self.evil.asked), self.evil.connections
         page = self.page = self.page or self._window()
         try:
-            page.goto(file.as_uri())
+            page.goto(file.as_uri(), timeout=10_000)
             page.wait_for_timeout(30)
             if self.evil.connections > connections or len(self.evil.asked) > asked:
                 self.found["loaded"] = f"{self.evil.connections - connections} connections"
             self._look(page)
             self._act(page)
-            page.wait_for_timeout(80)
+            page.wait_for_timeout(60)
             self._look(page)
         except Error as error:
             self.found.setdefault("left", str(error))
         for path in self.evil.asked[asked:]:
             self.found.setdefault("submitted" if path.startswith("/form") else "loaded", path)
-        if self.found:
-            page.close()
+        found = dict(self.found)
+        if found:
+            self._leave(page)
+        return found
+
+    def _leave(self, page: Page) -> None:
+        """Get rid of a page that did harm. Nothing is closed: Chromium may hang in it while a page is being left."""
+        from playwright.sync_api import Error
+
+        try:
+            page.goto("about:blank", timeout=3000)
+        except Error:
             self.page = None
-        return self.found
 
     def _look(self, page: Page) -> None:
         for kind, what in page.evaluate(_LOOK):
@@ -563,7 +568,6 @@ class Victim:
 
     def _note_popup(self, popup: Any) -> None:
         self.found.setdefault("opened", popup.url)
-        popup.close()
 
     def _note_navigation(self, frame: Any) -> None:
         if not _is_at(frame.url, self.file):
@@ -577,7 +581,7 @@ def victim(evil: Server) -> Iterator[Victim]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        context = browser.new_context(viewport={"width": 1300, "height": 900})
+        context = browser.new_context(viewport={"width": 1300, "height": 700})
         context.add_init_script(_STAY)
         yield Victim(context, evil)
         browser.close()
@@ -613,7 +617,7 @@ class TestInABrowser:
             harmless += [] if found else [name]
         assert set(harms) == HARMS
         assert min(harms.values()) >= 2, harms
-        assert harms["ran"] > 40, harms
+        assert harms["ran"] >= 40, harms
         assert len(harmless) < len(HTML) / 10, harmless
 
 
@@ -694,6 +698,15 @@ _LOOK = """() => {
   seen(document.querySelector("main > #made > :last-child"), "the end of made");
   const nav = document.querySelector("nav.contents");
   if (nav) for (const link of nav.querySelectorAll("a")) seen(link, "contents: " + link.hash.slice(0, 40));
+  const made = nav?.querySelector("a[href='#made']");
+  for (const cell of nav ? document.querySelectorAll(".cell") : []) {
+    cell.scrollIntoView({block: "start", behavior: "instant"});
+    const box = made.getBoundingClientRect();
+    for (const x of [box.left + 1, box.right - 1]) {
+      const hit = document.elementFromPoint(x, box.top + box.height / 2);
+      if (box.top > 0 && box.bottom < innerHeight && !made.contains(hit)) say("covered", "contents by " + cell.id);
+    }
+  }
   return harm;
 }"""
 
@@ -701,7 +714,7 @@ _LOOK = """() => {
 _MARK = """() => {
   const all = [...document.querySelectorAll("#notebook :is(.html, .prose, .output) *, #notebook.bare *")];
   const inner = all.filter((e) => !e.firstElementChild || e.matches("a, summary, button"));
-  window.marked = [...inner.filter((e) => e.matches("a, summary, button, img")), ...inner].slice(0, 12);
+  window.marked = [...inner.filter((e) => e.matches("a, summary, button, img")), ...inner].slice(0, 10);
   return window.marked.length;
 }"""
 _POINT = """(place) => {
