@@ -55,6 +55,7 @@ def safe_html(html: str, ids: AbstractSet[str] = frozenset()) -> Markup:
     Headings start at the third level, as they stand inside a section of our page: h1 and h2 become h3. `ids` are
     the anchors that we gave to headings ourselves; all others go, as a foreign one could shadow ours.
     """
+    html = html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate, which nh3 refuses
     lowered = _HEADING.sub(lambda m: f"<{m[1]}h{_LEVELS[int(m[2])]}", html)
 
     def keep(tag: str, attribute: str, value: str) -> str | None:
