@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
-from nbconvert.filters.ansi import ansi2html
+from nbconvert.filters.ansi import ansi2html, strip_ansi
 
 from caderno.report.prose import prose
 from caderno.report.safe import picture, safe_html, trusted
@@ -154,7 +154,10 @@ def _settled(text: str) -> str:
 
 
 def _ansi(text: str) -> Markup:
-    return trusted(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
+    try:
+        return trusted(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
+    except IndexError:  # a colour cut short: "\x1b[38m"
+        return Markup.escape(strip_ansi(text))  # type: ignore[no-untyped-call]
 
 
 def _note(text: str) -> Markup:
