@@ -67,18 +67,20 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
     places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
     first = next((place for place, raw in places if raw["cell_type"] == "markdown"), None)
     title, asked, rest = opening(_source(notebook["cells"][first])) if first is not None else ("", "", "")
-    cells = []
+    cells, anchors = [], _anchors(places)
     for place, raw in places:
         if raw["cell_type"] == "markdown":
-            cells.append(_prose(raw, place, rest if place == first else _source(raw), headings))
+            source = rest if place == first else _source(raw)
+            html = whatever_it_holds(prose, source, headings, raw.get("attachments"))
+            cells.append(Cell("prose", place, anchors[place], html))
         elif raw["cell_type"] == "code":
-            cell = _code(raw, place, lexer, headings)
+            cell = _code(raw, place, anchors[place], lexer, headings)
             if took := ran.get(place):
                 cell = replace(cell, seconds=took.seconds, peak=took.peak)
             cells.append(replace(cell, state=_state(raw, place, failed)))
         else:
             html = Markup("<pre>{}</pre>").format(_source(raw)) if _source(raw).strip() else Markup("")
-            cells.append(Cell("raw", place, _anchor(raw, place), html, name="Raw text"))
+            cells.append(Cell("raw", place, anchors[place], html, name="Raw text"))
     told = [block for cell in cells if cell.summary and cell.state == "ran" for block in cell.outputs]
     return Story(
         title=str(whatever_it_holds(prose, title).striptags()),
@@ -99,12 +101,7 @@ def opening(markdown: str) -> tuple[str, str, str]:
     return title, paragraph, after
 
 
-def _prose(raw: Mapping[str, Any], place: int, source: str, headings: Headings) -> Cell:
-    html = whatever_it_holds(prose, source, headings, raw.get("attachments"))
-    return Cell("prose", place, _anchor(raw, place), html)
-
-
-def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings) -> Cell:
+def _code(raw: Mapping[str, Any], place: int, anchor: str, lexer: str, headings: Headings) -> Cell:
     number = raw.get("execution_count")
     section = f", in “{headings.found[-1].text}”" if headings.found else ""
     source = _source(raw)
@@ -112,7 +109,7 @@ def _code(raw: Mapping[str, Any], place: int, lexer: str, headings: Headings) ->
     return Cell(
         kind="code",
         place=place,
-        anchor=_anchor(raw, place),
+        anchor=anchor,
         html=highlighted(source, lexer) if source.strip() else Markup(""),
         number=number if isinstance(number, int) else None,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
@@ -140,6 +137,17 @@ def _state(raw: Mapping[str, Any], place: int, failed: int | None) -> Literal["r
     if place == failed:
         return "failed"
     return "not run" if raw.get("execution_count") is None else "ran"
+
+
+def _anchors(cells: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[int, str]:
+    """Return each cell's anchor by its place; where two would have the same, the first keeps it."""
+    found: dict[str, int] = {}
+    for place, raw in cells:
+        anchor = _anchor(raw, place)
+        while anchor in found:
+            anchor += f"-{place}"
+        found[anchor] = place
+    return {place: anchor for anchor, place in found.items()}
 
 
 def _anchor(raw: Mapping[str, Any], place: int) -> str:
