@@ -14,7 +14,7 @@ from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from caderno.plan.records import Cell as CellRecord
-from caderno.report.outputs import render_outputs, whatever_it_holds
+from caderno.report.outputs import joined, mapping, render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
 from caderno.report.text import count
@@ -22,6 +22,7 @@ from caderno.report.text import count
 # papermill's own banners in a failed notebook: the page has a better one.
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
 _NAMES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this task"}
+_NO_COUNT = 10**9  # Jupyter counts from 1: what is larger is none
 _PROSE_STARTS = re.compile(r"[\w\"'“*_`\[(]")
 
 
@@ -64,16 +65,18 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
     which the task ended, if it failed in one.
     """
     headings, lexer = Headings(), _language(notebook)
-    places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
-    first = next((place for place, raw in places if raw["cell_type"] == "markdown"), None)
-    title, asked, rest = opening(_source(notebook["cells"][first])) if first is not None else ("", "", "")
+    listed = notebook.get("cells")
+    listed = listed if isinstance(listed, list) else []
+    places = [(place, raw) for place, raw in enumerate(map(mapping, listed)) if _PAPERMILL_ERROR not in _tags(raw)]
+    first = next((place for place, raw in places if raw.get("cell_type") == "markdown"), None)
+    title, asked, rest = opening(_source(listed[first])) if first is not None else ("", "", "")
     cells, anchors = [], _anchors(places)
     for place, raw in places:
-        if raw["cell_type"] == "markdown":
+        if raw.get("cell_type") == "markdown":
             source = rest if place == first else _source(raw)
-            html = whatever_it_holds(prose, source, headings, raw.get("attachments"))
+            html = whatever_it_holds(prose, source, headings, mapping(raw.get("attachments")))
             cells.append(Cell("prose", place, anchors[place], html))
-        elif raw["cell_type"] == "code":
+        elif raw.get("cell_type") == "code":
             cell = _code(raw, place, anchors[place], lexer, headings)
             if took := ran.get(place):
                 cell = replace(cell, seconds=took.seconds, peak=took.peak)
@@ -93,8 +96,8 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
 
 def opening(markdown: str) -> tuple[str, str, str]:
     """Split a notebook's first prose into its title, the paragraph that asks the question, and the rest."""
-    found = re.match(r"\s*#[ \t]+(.+?)[ \t#]*(?:\n|$)", markdown)
-    title, rest = (found[1], markdown[found.end() :]) if found else ("", markdown)
+    found = re.match(r"\s*#[ \t]+([^\n]+)\n?", markdown)
+    title, rest = (found[1].rstrip(" \t#"), markdown[found.end() :]) if found else ("", markdown)
     paragraph, _, after = rest.strip("\n").partition("\n\n")
     if not _PROSE_STARTS.match(paragraph):
         return title, "", rest
@@ -102,7 +105,8 @@ def opening(markdown: str) -> tuple[str, str, str]:
 
 
 def _code(raw: Mapping[str, Any], place: int, anchor: str, lexer: str, headings: Headings) -> Cell:
-    number = raw.get("execution_count")
+    count_of = raw.get("execution_count")
+    number = count_of if isinstance(count_of, int) and 0 <= count_of < _NO_COUNT else None
     section = f", in “{headings.found[-1].text}”" if headings.found else ""
     source = _source(raw)
     name = next((_NAMES[tag] for tag in _tags(raw) if tag in _NAMES), "Code")
@@ -110,8 +114,8 @@ def _code(raw: Mapping[str, Any], place: int, anchor: str, lexer: str, headings:
         kind="code",
         place=place,
         anchor=anchor,
-        html=highlighted(source, lexer) if source.strip() else Markup(""),
-        number=number if isinstance(number, int) else None,
+        html=whatever_it_holds(highlighted, source, lexer) if source.strip() else Markup(""),
+        number=number,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
         outputs=tuple(render_outputs(raw.get("outputs", []), f"Picture made by cell {number}{section}")),
         summary="summary" in _tags(raw),
@@ -129,7 +133,7 @@ def highlighted(source: str, lexer: str) -> Markup:
 
 
 def _language(notebook: Mapping[str, Any]) -> str:
-    info = notebook.get("metadata", {}).get("language_info", {})
+    info = mapping(mapping(notebook.get("metadata")).get("language_info"))
     return str(info.get("pygments_lexer") or info.get("name") or "ipython3")
 
 
@@ -159,10 +163,9 @@ def _anchor(raw: Mapping[str, Any], place: int) -> str:
 
 
 def _tags(raw: Mapping[str, Any]) -> Sequence[str]:
-    tags: Sequence[str] = raw.get("metadata", {}).get("tags", [])
-    return tags
+    tags = mapping(raw.get("metadata")).get("tags")
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 def _source(raw: Mapping[str, Any]) -> str:
-    source = raw["source"]
-    return "".join(source) if isinstance(source, list) else str(source)
+    return joined(raw.get("source"))

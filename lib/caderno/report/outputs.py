@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -29,9 +29,13 @@ _INTERACTIVE = re.compile(
 _STYLED_ONLY = ("sk-top-container", "sk-container-id")
 
 
-def render_outputs(outputs: Sequence[Mapping[str, Any]], alt: str) -> list[Markup]:
-    """Return one block of HTML for each output of a cell; `alt` describes its pictures in words."""
-    return [block for output in _merged(outputs) if (block := whatever_it_holds(_one, output, alt))]
+def render_outputs(outputs: Any, alt: str) -> list[Markup]:
+    """Return one block of HTML for each output of a cell; `alt` describes its pictures in words.
+
+    `outputs` is a list as nbformat has it; what is malformed in it counts as empty.
+    """
+    listed = outputs if isinstance(outputs, list | tuple) else []
+    return [block for output in _merged(map(mapping, listed)) if (block := whatever_it_holds(_one, output, alt))]
 
 
 def traceback_html(lines: str) -> Markup:
@@ -47,47 +51,61 @@ def whatever_it_holds(render: Callable[..., Markup], *args: Any) -> Markup:
         return Markup('<p class="note">This could not be shown ({}: {}).</p>').format(type(error).__name__, error)
 
 
+def mapping(held: Any) -> Mapping[str, Any]:
+    """Return what a notebook holds where a mapping should stand, or an empty one."""
+    return held if isinstance(held, Mapping) else {}
+
+
+def joined(text: Any) -> str:
+    """Return a text that nbformat may keep as a list of its lines; none is empty."""
+    if text is None:
+        return ""
+    return "".join(map(str, text)) if isinstance(text, list) else str(text)
+
+
 def _merged(outputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Join neighbouring pieces of the same stream: how a kernel cuts them has no meaning."""
     for stream, pieces in groupby(outputs, lambda output: output.get("name") if _is_stream(output) else None):
         if stream is None:
             yield from pieces
         else:
-            text = "".join(_joined(piece["text"]) for piece in pieces)
+            text = "".join(joined(piece.get("text")) for piece in pieces)
             yield {"output_type": "stream", "name": stream, "text": text}
 
 
 def _is_stream(output: Mapping[str, Any]) -> bool:
-    return bool(output["output_type"] == "stream")
+    return bool(output.get("output_type") == "stream")
 
 
 def _one(output: Mapping[str, Any], alt: str) -> Markup:
-    match output["output_type"]:
+    match output.get("output_type"):
         case "stream":
             errors = output.get("name") == "stderr"
-            return _text(_joined(output["text"]), "Messages (stderr)" if errors else "Printed text", errors)
+            return _text(joined(output.get("text")), "Messages (stderr)" if errors else "Printed text", errors)
         case "error":
             return _error(output)
         case "display_data" | "execute_result":
-            return _rich(output.get("data", {}), output.get("metadata", {}), alt)
+            return _rich(mapping(output.get("data")), mapping(output.get("metadata")), alt)
     return Markup("")
 
 
 def _error(output: Mapping[str, Any]) -> Markup:
+    lines = output.get("traceback")
+    traceback = "\n".join(map(str, lines)) if isinstance(lines, list) else joined(lines)
     title = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
     return Markup(
         '<div class="error"><p class="error-title">{}</p><details><summary>Traceback</summary>{}</details></div>'
-    ).format(_ansi(title), traceback_html("\n".join(output.get("traceback", []))))
+    ).format(_ansi(title), traceback_html(traceback))
 
 
 def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup:
     interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
     if block := _picture(data, metadata, alt):
         return block
-    if interactive is None and "text/html" in data and (block := _html(_joined(data["text/html"]))):
+    if interactive is None and "text/html" in data and (block := _html(joined(data["text/html"]))):
         return block
     if "text/markdown" in data:
-        return Markup('<div class="prose">{}</div>').format(prose(_joined(data["text/markdown"])))
+        return Markup('<div class="prose">{}</div>').format(prose(joined(data["text/markdown"])))
     plain = _plain(data)
     if interactive or ("text/html" in data and not plain):
         return _note("An interactive output, left out: reports run no scripts.") + plain
@@ -96,10 +114,10 @@ def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Mar
 
 def _plain(data: Mapping[str, Any]) -> Markup:
     if "text/latex" in data:
-        return Markup('<pre class="math">{}</pre>').format(_joined(data["text/latex"]).strip())
+        return Markup('<pre class="math">{}</pre>').format(joined(data["text/latex"]).strip())
     if "application/json" in data:
         return _text(json.dumps(data["application/json"], indent=2, ensure_ascii=False), "JSON")
-    return _text(_joined(data.get("text/plain", "")), "Text")
+    return _text(joined(data.get("text/plain", "")), "Text")
 
 
 def _picture(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
@@ -107,7 +125,7 @@ def _picture(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> 
         if kind in data:
             sides = metadata.get(kind)
             sides = sides if isinstance(sides, Mapping) else metadata
-            if img := picture(kind, _joined(data[kind]), alt, sides.get("width"), sides.get("height")):
+            if img := picture(kind, joined(data[kind]), alt, sides.get("width"), sides.get("height")):
                 return Markup('<figure class="plate">{}</figure>').format(img)
     return None
 
@@ -162,7 +180,3 @@ def _ansi(text: str) -> Markup:
 
 def _note(text: str) -> Markup:
     return Markup('<p class="note">{}</p>').format(text)
-
-
-def _joined(text: Any) -> str:
-    return "".join(text) if isinstance(text, list) else str(text)

@@ -1,14 +1,16 @@
-"""Hostile notebooks in a real browser: their pages are opened, pointed at, clicked and walked through with the keyboard.
+"""Hostile notebooks in a real browser: their pages are opened, pointed at, clicked and walked through by keyboard.
 
 What counts is what the browser did: whether a script ran, a server was asked, the page was left, covered or hidden.
 """
 
+# ruff: noqa: E501  # an attack stands on one line, as it is known elsewhere
 from __future__ import annotations
 
 import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import reduce
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -340,6 +342,13 @@ def a_failure(**changes: Any) -> Maker:
     return lambda samples: (samples.failed_record(failure=Failure(**failure)), samples.broken())
 
 
+def broken_twice(samples: ModuleType) -> NotebookNode:
+    book: NotebookNode = samples.broken()
+    for cell in book["cells"]:
+        cell["id"] = "pivot"
+    return book
+
+
 def a_tracking_run(url: str) -> Maker:
     run = TrackingRun(tracking_uri=f"http://u:p@{WORD}", experiment_id=WORD, run_id=WORD, url=url)
     return recorded(tracking=run)
@@ -372,6 +381,7 @@ MADE: dict[str, Maker] = {
     "failure": a_failure(kind=WORD, message=WORD, source=WORD),
     "failure with a traceback": a_failure(traceback=f"\x1b[31m{WORD}\x1b[0m {WORD}", number=3),
     "failure with a broken traceback": a_failure(traceback=PLAIN["colours that are none"]),
+    "failure in the second cell of its id": lambda samples: (samples.failed_record(), broken_twice(samples)),
     "failure in no cell": a_failure(cell=99, message="\x1b[31m" + WORD),
     "width with a handler": with_outputs(
         a_picture("image/png", PIXEL, {"width": "1 onerror=window.pwned=1", "height": '1" onerror="alert(1)'}),
@@ -451,6 +461,80 @@ def notebooks() -> dict[str, Maker]:
         for name, text in texts.items()
     }
     return made | {f"made: {name}": make for name, make in MADE.items()}
+
+
+# What nbformat would refuse: a page is made of it all the same. Each stands for a whole notebook, or for its one cell.
+ODD: dict[str, Any] = {
+    "no cells": {"metadata": {}},
+    "cells that are none": {"cells": None, "metadata": None},
+    "cells in a text": {"cells": "cells", "metadata": []},
+    "cells that are texts": {"cells": ["a", None, 7, ["b"], {}], "metadata": {}},
+    "language that is a text": {"cells": [a_code_cell()], "metadata": {"language_info": "python"}},
+    "language that is none": {"cells": [a_code_cell()], "metadata": {"language_info": None}},
+    "lexer that is a list": {"cells": [a_code_cell()], "metadata": {"language_info": {"pygments_lexer": [1]}}},
+    "cell without anything": {"cell_type": "code"},
+    "prose without anything": {"cell_type": "markdown"},
+    "cell of no kind": {"source": "x"},
+    "kind that is a list": {"cell_type": [], "source": "x"},
+    "source that is none": a_code_cell(source=None),
+    "source that is a mapping": a_code_cell(source={"a": 1}),
+    "source of numbers": a_code_cell(source=[1, None, "x"]),
+    "prose of numbers": {"cell_type": "markdown", "source": [1, None, "# x"], "attachments": [7]},
+    "metadata that is none": a_code_cell(metadata=None),
+    "metadata that is a list": a_code_cell(metadata=["summary"]),
+    "tags that are none": a_code_cell(metadata={"tags": None}),
+    "tags that are a text": a_code_cell(metadata={"tags": "summary"}),
+    "tags that are anything": a_code_cell(metadata={"tags": [{}, [], None, 7, "summary"]}),
+    "id that is a mapping": a_code_cell(id={"a": []}),
+    "count that is a mapping": a_code_cell(execution_count={}),
+    "count that is endless": a_code_cell(execution_count=10**5000),
+    "outputs that are none": a_code_cell(outputs=None),
+    "outputs that are a mapping": a_code_cell(outputs={"output_type": "stream"}),
+    "outputs that are texts": a_code_cell(outputs=["a", None, 7, []]),
+    "output without anything": a_code_cell(outputs=[{}]),
+    "output of a kind that is a list": a_code_cell(outputs=[{"output_type": []}]),
+    "stream without text": a_code_cell(outputs=[{"output_type": "stream", "name": "stdout"}, {"output_type": "stream"}]),
+    "stream of anything": a_code_cell(outputs=[{"output_type": "stream", "name": {}, "text": [1, None, {}]}]),
+    "error without anything": a_code_cell(outputs=[{"output_type": "error"}]),
+    "error of anything": a_code_cell(outputs=[{"output_type": "error", "ename": [], "evalue": {}, "traceback": [1, None]}]),
+    "traceback that is none": a_code_cell(outputs=[{"output_type": "error", "traceback": None}]),
+    "traceback that is a text": a_code_cell(outputs=[{"output_type": "error", "traceback": "a\nb"}]),
+    "data that is none": a_code_cell(outputs=[{"output_type": "display_data", "data": None, "metadata": None}]),
+    "data that is a text": a_code_cell(outputs=[{"output_type": "display_data", "data": "text/plain"}]),
+    "data of anything": a_code_cell(outputs=[a_picture(kind, data, []) for kind in ("text/html", "image/png", "image/svg+xml", "text/markdown", "text/latex", "text/plain") for data in (None, 7, {}, [None, 7], [])]),
+    "json that is too deep": a_code_cell(outputs=[a_picture("application/json", reduce(lambda deep, _: [deep], range(5000), []), {})]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_page_is_made_of_a_malformed_notebook(name: str, samples: ModuleType) -> None:
+    odd = ODD[name]
+    whole = "cells" in odd or ("cell_type" not in odd and "metadata" in odd)
+    book = odd if whole else {"cells": [odd, a_code_cell(id="last", source="last_of_all = 1")], "metadata": {}}
+    page = samples.soup(samples.render_task(samples.record(), book))
+    assert page.find(id="made")
+    assert whole or "last_of_all" in page.get_text()
+
+
+def test_a_picture_needs_no_metadata(samples: ModuleType) -> None:
+    odd = a_code_cell(outputs=[a_picture("image/png", PIXEL, None)])
+    page = samples.soup(samples.render_task(samples.record(), {"cells": [odd]}))
+    assert page.select_one("figure.plate img")
+
+
+def test_a_colour_cut_short_costs_the_colours_alone(samples: ModuleType) -> None:
+    failed = samples.failed_record()
+    failed = failed.model_copy(
+        update={"failure": failed.failure.model_copy(update={"traceback": "\x1b[31m<a>\x1b[38mb"})}
+    )
+    page = samples.soup(samples.render_task(failed, samples.broken()))
+    assert page.select_one("#failure .traceback").get_text() == "<a>b"
+
+
+def test_a_title_of_many_signs_takes_no_time(samples: ModuleType) -> None:
+    odd = {"cell_type": "markdown", "source": "# a" + "#" * 100_000 + "b"}
+    page = samples.soup(samples.render_task(samples.record(), {"cells": [odd]}))
+    assert page.h1.get_text().endswith("b")
 
 
 class Server(ThreadingHTTPServer):
