@@ -178,10 +178,10 @@ HTML = {
     "mutation by cdata in svg": "<svg><![CDATA[</svg><img src=x onerror=alert(1)>]]></svg><svg><desc><![CDATA[><img src=x onerror=window.pwned=1>]]>",
     "mutation by tables": "<table><b><tr><td><a href=#x><table><a><img src=x onerror=window.pwned=1></table></a></td></tr>x<p>",
     "mutation by nested forms": '<form id=a><div></form><form action="EVIL/form"><input name=a autofocus><button>see</button>',
-    "mutation by deep nesting": "<div>" * 600
+    "mutation by deep nesting": "<div>" * 200
     + "<svg></svg><table>" * 3
     + "<img src=x onerror=window.pwned=1>"
-    + "</div>" * 600,
+    + "</div>" * 200,
     "end tags": "</p></div></details></figure></section></main></body></html></pre></code></td></table><script>window.pwned=1</script>",
     "an end of the summary": '<b title="<!-- /summary -->">b</b><!-- summary --><img src=x onerror=window.pwned=1><!-- /summary -->',
     "nothing between": "<\x00script>alert(1)</script><img src=x onerror\x00=window.pwned=1><img src=x onerror=\x00alert(1)><img src=x onerror=pwned=1>",
@@ -516,6 +516,15 @@ def test_a_page_is_made_of_a_malformed_notebook(name: str, samples: ModuleType) 
     assert whole or "last_of_all" in page.get_text()
 
 
+@pytest.mark.parametrize("text", [HTML["an end of the summary"], HTML["end tags"], PLAIN["end of a comment"]])
+def test_the_index_takes_no_more_of_a_page_than_its_summary(text: str, site: Any, samples: ModuleType) -> None:
+    site.add("compare", notebook=everywhere(samples, text)[1])
+    index = site.write()
+    assert len(index.select("body > main > section.conclusion > article.summary")) == 1
+    assert len(index.select("script")) == len(index.select("main")) == len(index.select("h1")) == 1
+    assert index.select("img[src], iframe, form, [onerror], [onclick]") == []
+
+
 def test_a_picture_needs_no_metadata(samples: ModuleType) -> None:
     odd = a_code_cell(outputs=[a_picture("image/png", PIXEL, None)])
     page = samples.soup(samples.render_task(samples.record(), {"cells": [odd]}))
@@ -605,9 +614,10 @@ class Victim:
             if self.evil.connections > connections or len(self.evil.asked) > asked:
                 self.found["loaded"] = f"{self.evil.connections - connections} connections"
             self._look(page)
-            self._act(page)
-            page.wait_for_timeout(60)
-            self._look(page)
+            if not self.found.keys() & {"ran", "loaded", "covered"}:
+                self._act(page)
+                page.wait_for_timeout(60)
+                self._look(page)
         except Error as error:
             self.found.setdefault("left", str(error))
         for path in self.evil.asked[asked:]:
@@ -636,7 +646,7 @@ class Victim:
             if point := page.evaluate(_POINT, place):
                 page.mouse.click(*point)
         page.evaluate("document.querySelector('#notebook').scrollIntoView()")
-        for _ in range(8):
+        for _ in range(5):
             page.keyboard.press("Tab")
 
     def _window(self) -> Page:
@@ -798,7 +808,7 @@ _LOOK = """() => {
 _MARK = """() => {
   const all = [...document.querySelectorAll("#notebook :is(.html, .prose, .output) *, #notebook.bare *")];
   const inner = all.filter((e) => !e.firstElementChild || e.matches("a, summary, button"));
-  window.marked = [...inner.filter((e) => e.matches("a, summary, button, img")), ...inner].slice(0, 10);
+  window.marked = [...inner.filter((e) => e.matches("a, summary, button, img")), ...inner].slice(0, 7);
   return window.marked.length;
 }"""
 _POINT = """(place) => {
