@@ -21,6 +21,7 @@ from typing import Any
 from markupsafe import Markup
 
 from caderno.report.safe import trusted
+from caderno.report.untrusted import joined, mapping
 
 _LARGEST = 2_000_000  # characters of one output
 _PLOTLY = "application/vnd.plotly.v1+json"
@@ -57,22 +58,21 @@ class Live:
         return trusted(json.dumps(made).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def joined(outputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def as_meant(outputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield outputs as they are meant: Bokeh shows a figure in two, its place and its script, and a loader before.
 
     The loader, which only fetches what a report has inside, is left out.
     """
     waiting: Mapping[str, Any] | None = None
     for output in outputs:
-        data = output.get("data")
-        data = data if isinstance(data, Mapping) else {}
+        data = mapping(output.get("data"))
         if waiting is not None and _BOKEH in data:
             yield {**output, "data": {**waiting["data"], **data}}
         elif waiting is not None and _BOKEH_LOADER not in data:
             yield waiting
         if _BOKEH in data and waiting is None:
             yield output
-        is_place = set(data) == {"text/html"} and bool(_BOKEH_PLACE.search(_text(data["text/html"])))
+        is_place = set(data) == {"text/html"} and bool(_BOKEH_PLACE.search(joined(data["text/html"])))
         waiting = output if is_place else None
         if not is_place and _BOKEH not in data and _BOKEH_LOADER not in data:
             yield output
@@ -96,7 +96,7 @@ def _live(data: Mapping[str, Any]) -> Live | None:
     for kind, spec in data.items():
         if _VEGA.fullmatch(kind):
             return Live(("vega",), after=f'vegaEmbed("#figure", {json.dumps(spec)}, {{"actions": false}});')
-    html, script = _text(data.get("text/html")), _text(data.get("application/javascript"))
+    html, script = joined(data.get("text/html")), joined(data.get("application/javascript"))
     if _BOKEH in data:
         return Live(("bokeh",), html, after=script)
     if not (script or _SCRIPT.search(html) or (_STYLE.search(html) and _FRAME not in html)):
@@ -155,7 +155,3 @@ def _package(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(name)
     return Path(spec.submodule_search_locations[0])
-
-
-def _text(value: Any) -> str:
-    return "".join(map(str, value)) if isinstance(value, list) else str(value or "")

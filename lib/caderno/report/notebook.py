@@ -21,12 +21,14 @@ from caderno.report.outputs import Around, Caption, image, render_outputs, whate
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
 from caderno.report.text import count
+from caderno.report.untrusted import joined, mapping
 from caderno.report.widgets import States, states
 
 # papermill's own banners in a failed notebook: the page has a better one.
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
 _ADDED = {_PAPERMILL_ERROR, "injected-parameters"}
 _NAMES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this task"}
+_NO_COUNT = 10**9  # Jupyter counts from 1: what is larger is none
 _PROSE_STARTS = re.compile(r"[\w\"'“*_`\[(]")
 
 
@@ -79,21 +81,25 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
     which the task ended, if it failed in one.
     """
     page = _Page(_language(notebook), states(notebook))
-    places = [(place, raw) for place, raw in enumerate(notebook["cells"]) if _PAPERMILL_ERROR not in _tags(raw)]
-    first = next((place for place, raw in places if raw["cell_type"] == "markdown"), None)
-    title, asked, rest = opening(_source(notebook["cells"][first])) if first is not None else ("", "", "")
-    cells = []
+    listed = notebook.get("cells")
+    listed = listed if isinstance(listed, list) else []
+    places = [(place, raw) for place, raw in enumerate(map(mapping, listed)) if _PAPERMILL_ERROR not in _tags(raw)]
+    first = next((place for place, raw in places if raw.get("cell_type") == "markdown"), None)
+    title, asked, rest = opening(_source(listed[first])) if first is not None else ("", "", "")
+    cells, anchors = [], _anchors(places)
     for place, raw in places:
-        if raw["cell_type"] == "markdown":
-            cells.append(_prose(raw, place, rest if place == first else _source(raw), page.headings))
-        elif raw["cell_type"] == "code":
-            cell = _code(raw, place, page)
+        if raw.get("cell_type") == "markdown":
+            source = rest if place == first else _source(raw)
+            html = whatever_it_holds(prose, source, page.headings, mapping(raw.get("attachments")))
+            cells.append(Cell("prose", place, anchors[place], html))
+        elif raw.get("cell_type") == "code":
+            cell = _code(raw, place, anchors[place], page)
             if took := ran.get(place):
                 cell = replace(cell, seconds=took.seconds, peak=took.peak)
             cells.append(replace(cell, state=_state(raw, place, failed)))
         else:
             html = Markup("<pre>{}</pre>").format(_source(raw)) if _source(raw).strip() else Markup("")
-            cells.append(Cell("raw", place, _anchor(raw, place), html, name="Raw text"))
+            cells.append(Cell("raw", place, anchors[place], html, name="Raw text"))
     told = [block for cell in cells if cell.summary and cell.state == "ran" for block in cell.outputs]
     return Story(
         title=str(whatever_it_holds(prose, title).striptags()),
@@ -106,36 +112,36 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
 
 def opening(markdown: str) -> tuple[str, str, str]:
     """Split a notebook's first prose into its title, the paragraph that asks the question, and the rest."""
-    found = re.match(r"\s*#[ \t]+(.+?)[ \t#]*(?:\n|$)", markdown)
-    title, rest = (found[1], markdown[found.end() :]) if found else ("", markdown)
+    found = re.match(r"\s*#[ \t]+([^\n]+)\n?", markdown)
+    title, rest = (found[1].rstrip(" \t#"), markdown[found.end() :]) if found else ("", markdown)
     paragraph, _, after = rest.strip("\n").partition("\n\n")
     if not _PROSE_STARTS.match(paragraph):
         return title, "", rest
     return title, paragraph, after
 
 
-def _prose(raw: Mapping[str, Any], place: int, source: str, headings: Headings) -> Cell:
-    html = whatever_it_holds(prose, source, headings, raw.get("attachments"))
-    return Cell("prose", place, _anchor(raw, place), html)
-
-
 def written(notebook: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
     """Return the cells that a person wrote, in order, each with its source."""
-    return [(raw, _source(raw)) for raw in notebook["cells"] if not _ADDED & {*_tags(raw)}]
+    listed = notebook.get("cells")
+    cells = map(mapping, listed if isinstance(listed, list) else [])
+    return [(raw, _source(raw)) for raw in cells if not _ADDED & {*_tags(raw)}]
 
 
 def figures(notebook: Mapping[str, Any]) -> dict[str, tuple[str, Markup]]:
     """Return all figures of a notebook by a name that stays from run to run: (caption as text, the picture)."""
     found: dict[str, tuple[str, Markup]] = {}
     numbers = count_from(1)
-    for place, (raw, source) in enumerate(written(notebook)):
+    cells = written(notebook)
+    anchors = _anchors([(place, raw) for place, (raw, _) in enumerate(cells)])
+    for place, (raw, source) in enumerate(cells):
         captions = _captions(source, f"cell {place + 1}", numbers)
-        shown = (output for output in raw.get("outputs", []) if "data" in output)
-        for i, output in enumerate(shown):
-            if image(output["data"], output.get("metadata", {}), ""):
+        outputs = raw.get("outputs")
+        for i, output in enumerate(map(mapping, outputs if isinstance(outputs, list) else [])):
+            data, metadata = mapping(output.get("data")), mapping(output.get("metadata"))
+            if image(data, metadata, ""):
                 caption = next(captions)
-                img = image(output["data"], output.get("metadata", {}), caption.alt)
-                found[f"{_anchor(raw, place)}/{i}"] = (str(caption.text.striptags()), img or Markup(""))
+                img = image(data, metadata, caption.alt)
+                found[f"{anchors[place]}/{i}"] = (str(caption.text.striptags()), img or Markup(""))
     return found
 
 
@@ -153,10 +159,8 @@ def _captions(source: str, maker: str, numbers: Iterator[int]) -> Iterator[Capti
     for place, number in enumerate(numbers):
         text = texts[place] if place < len(texts) else ""
         alt = alts[place] if place < len(alts) else text or f"Picture made by {maker}"
-        yield Caption(
-            Markup("<b>Figure {}.</b> {}").format(number, text) if text else Markup("<b>Figure {}</b>").format(number),
-            alt,
-        )
+        told = Markup("<b>Figure {}.</b> {}") if text else Markup("<b>Figure {}</b>{}")
+        yield Caption(told.format(number, text), alt)
 
 
 def _options(source: str) -> dict[str, Any]:
@@ -168,8 +172,9 @@ def _options(source: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _code(raw: Mapping[str, Any], place: int, page: _Page) -> Cell:
-    number = raw.get("execution_count")
+def _code(raw: Mapping[str, Any], place: int, anchor: str, page: _Page) -> Cell:
+    count_of = raw.get("execution_count")
+    number = count_of if isinstance(count_of, int) and 0 <= count_of < _NO_COUNT else None
     section = f", in “{page.headings.found[-1].text}”" if page.headings.found else ""
     source = _source(raw)
     around = Around(_captions(source, f"cell {number}{section}", page.figures), page.widgets)
@@ -177,9 +182,9 @@ def _code(raw: Mapping[str, Any], place: int, page: _Page) -> Cell:
     return Cell(
         kind="code",
         place=place,
-        anchor=_anchor(raw, place),
-        html=highlighted(source, page.lexer) if source.strip() else Markup(""),
-        number=number if isinstance(number, int) else None,
+        anchor=anchor,
+        html=whatever_it_holds(highlighted, source, page.lexer) if source.strip() else Markup(""),
+        number=number,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
         outputs=tuple(render_outputs(raw.get("outputs", []), around)),
         summary="summary" in _tags(raw),
@@ -197,7 +202,7 @@ def highlighted(source: str, lexer: str) -> Markup:
 
 
 def _language(notebook: Mapping[str, Any]) -> str:
-    info = notebook.get("metadata", {}).get("language_info", {})
+    info = mapping(mapping(notebook.get("metadata")).get("language_info"))
     return str(info.get("pygments_lexer") or info.get("name") or "ipython3")
 
 
@@ -205,6 +210,17 @@ def _state(raw: Mapping[str, Any], place: int, failed: int | None) -> Literal["r
     if place == failed:
         return "failed"
     return "not run" if raw.get("execution_count") is None else "ran"
+
+
+def _anchors(cells: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[int, str]:
+    """Return each cell's anchor by its place; where two would have the same, the first keeps it."""
+    found: dict[str, int] = {}
+    for place, raw in cells:
+        anchor = _anchor(raw, place)
+        while anchor in found:
+            anchor += f"-{place}"
+        found[anchor] = place
+    return {place: anchor for anchor, place in found.items()}
 
 
 def _anchor(raw: Mapping[str, Any], place: int) -> str:
@@ -216,10 +232,9 @@ def _anchor(raw: Mapping[str, Any], place: int) -> str:
 
 
 def _tags(raw: Mapping[str, Any]) -> Sequence[str]:
-    tags: Sequence[str] = raw.get("metadata", {}).get("tags", [])
-    return tags
+    tags = mapping(raw.get("metadata")).get("tags")
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 def _source(raw: Mapping[str, Any]) -> str:
-    source = raw["source"]
-    return "".join(source) if isinstance(source, list) else str(source)
+    return joined(raw.get("source"))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
-from nbconvert.filters.ansi import ansi2html
+from nbconvert.filters.ansi import ansi2html, strip_ansi
 
 from caderno.report.formulas import formula
-from caderno.report.live import figure, joined, live
+from caderno.report.live import as_meant, figure, live
 from caderno.report.prose import prose
 from caderno.report.safe import picture, safe_html, trusted
 from caderno.report.text import count, size
+from caderno.report.untrusted import joined, mapping
 from caderno.report.widgets import VIEW, States, widget
 
 # More lines or characters than this are folded: a reader wants the next sentence, not a log.
@@ -49,9 +50,14 @@ class Around:
     widgets: States = field(default_factory=dict)
 
 
-def render_outputs(outputs: Sequence[Mapping[str, Any]], around: Around) -> list[Markup]:
-    """Return one block of HTML for each output of a cell."""
-    return [block for output in joined(_merged(outputs)) if (block := whatever_it_holds(_one, output, around))]
+def render_outputs(outputs: Any, around: Around) -> list[Markup]:
+    """Return one block of HTML for each output of a cell.
+
+    `outputs` is a list as nbformat has it; what is malformed in it counts as empty.
+    """
+    listed = outputs if isinstance(outputs, list | tuple) else []
+    meant = as_meant(_merged(map(mapping, listed)))
+    return [block for output in meant if (block := whatever_it_holds(_one, output, around))]
 
 
 def traceback_html(lines: str) -> Markup:
@@ -73,31 +79,33 @@ def _merged(outputs: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]
         if stream is None:
             yield from pieces
         else:
-            text = "".join(_joined(piece["text"]) for piece in pieces)
+            text = "".join(joined(piece.get("text")) for piece in pieces)
             yield {"output_type": "stream", "name": stream, "text": text}
 
 
 def _is_stream(output: Mapping[str, Any]) -> bool:
-    return bool(output["output_type"] == "stream")
+    return bool(output.get("output_type") == "stream")
 
 
 def _one(output: Mapping[str, Any], around: Around) -> Markup:
-    match output["output_type"]:
+    match output.get("output_type"):
         case "stream":
             errors = output.get("name") == "stderr"
-            return _text(_joined(output["text"]), "Messages (stderr)" if errors else "Printed text", errors)
+            return _text(joined(output.get("text")), "Messages (stderr)" if errors else "Printed text", errors)
         case "error":
             return _error(output)
         case "display_data" | "execute_result":
-            return _rich(output.get("data", {}), output.get("metadata", {}), around)
+            return _rich(mapping(output.get("data")), mapping(output.get("metadata")), around)
     return Markup("")
 
 
 def _error(output: Mapping[str, Any]) -> Markup:
+    lines = output.get("traceback")
+    traceback = "\n".join(map(str, lines)) if isinstance(lines, list) else joined(lines)
     title = f"{output.get('ename', 'Error')}: {output.get('evalue', '')}"
     return Markup(
         '<div class="error"><p class="error-title">{}</p><details><summary>Traceback</summary>{}</details></div>'
-    ).format(_ansi(title), traceback_html("\n".join(output.get("traceback", []))))
+    ).format(_ansi(title), traceback_html(traceback))
 
 
 def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], around: Around) -> Markup:
@@ -113,10 +121,10 @@ def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], around: Around) 
         caption = next(around.captions) if running.libraries else Caption(Markup(""), "Output")
         return figure(running, image(data, metadata, caption.alt) or _still(data), caption.text)
     interactive = next((kind for kind in data if _INTERACTIVE.fullmatch(kind)), None)
-    if interactive is None and "text/html" in data and (block := _html(_joined(data["text/html"]))):
+    if interactive is None and "text/html" in data and (block := _html(joined(data["text/html"]))):
         return block
     if "text/markdown" in data:
-        return Markup('<div class="prose">{}</div>').format(prose(_joined(data["text/markdown"])))
+        return Markup('<div class="prose">{}</div>').format(prose(joined(data["text/markdown"])))
     plain = _plain(data)
     if interactive or ("text/html" in data and not plain):
         return _note("An interactive output, left out: its library is not installed where this was made.") + plain
@@ -125,20 +133,20 @@ def _rich(data: Mapping[str, Any], metadata: Mapping[str, Any], around: Around) 
 
 def _still(data: Mapping[str, Any]) -> Markup:
     """Return what of an interactive output can be seen without running it."""
-    html = _joined(data.get("text/html", ""))
+    html = joined(data.get("text/html", ""))
     shown = _html(html) if "<script" not in html.lower() else None
     return shown or _note("An interactive output: your browser runs no scripts here.") + _plain(data)
 
 
 def _plain(data: Mapping[str, Any]) -> Markup:
     if "text/latex" in data:
-        tex = _joined(data["text/latex"]).strip()
+        tex = joined(data["text/latex"]).strip()
         if drawn := formula(tex, block=True):
             return Markup('<div class="formula">{}</div>').format(drawn)
         return Markup('<pre class="math">{}</pre>').format(tex)
     if "application/json" in data:
         return _text(json.dumps(data["application/json"], indent=2, ensure_ascii=False), "JSON")
-    return _text(_joined(data.get("text/plain", "")), "Text")
+    return _text(joined(data.get("text/plain", "")), "Text")
 
 
 def image(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Markup | None:
@@ -147,7 +155,7 @@ def image(data: Mapping[str, Any], metadata: Mapping[str, Any], alt: str) -> Mar
         if kind in data:
             sides = metadata.get(kind)
             sides = sides if isinstance(sides, Mapping) else metadata
-            if img := picture(kind, _joined(data[kind]), alt, sides.get("width"), sides.get("height")):
+            if img := picture(kind, joined(data[kind]), alt, sides.get("width"), sides.get("height")):
                 return img
     return None
 
@@ -194,12 +202,11 @@ def _settled(text: str) -> str:
 
 
 def _ansi(text: str) -> Markup:
-    return trusted(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
+    try:
+        return trusted(ansi2html(text))  # type: ignore[no-untyped-call]  # it escapes the text first
+    except IndexError:  # a colour cut short: "\x1b[38m"
+        return Markup.escape(strip_ansi(text))  # type: ignore[no-untyped-call]
 
 
 def _note(text: str) -> Markup:
     return Markup('<p class="note">{}</p>').format(text)
-
-
-def _joined(text: Any) -> str:
-    return "".join(text) if isinstance(text, list) else str(text)

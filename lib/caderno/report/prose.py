@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import unescape
@@ -49,9 +50,10 @@ def prose(source: str, headings: Headings | None = None, attachments: Mapping[st
 
     Formulas become MathML; what can't be read as one stays as its source.
     """
-    html = MarkdownWithMath(renderer=_Renderer(headings, attachments)).render(source)
-    ids = {heading.anchor for heading in headings.found} if headings else set()
-    return trusted(_FORMULA.sub(_formula, safe_html(html, ids)))
+    mark = secrets.token_hex(8)  # tells the ids that are ours from those in the source, which cannot know it
+    html = MarkdownWithMath(renderer=_Renderer(headings, attachments, mark)).render(source)
+    ids = {mark + heading.anchor for heading in headings.found} if headings else set()
+    return trusted(_FORMULA.sub(_formula, str(safe_html(html, ids)).replace(f' id="{mark}', ' id="')))
 
 
 def _formula(found: re.Match[str]) -> str:
@@ -59,15 +61,15 @@ def _formula(found: re.Match[str]) -> str:
 
 
 class _Renderer(IPythonRenderer):
-    def __init__(self, headings: Headings | None, attachments: Mapping[str, Any] | None) -> None:
+    def __init__(self, headings: Headings | None, attachments: Mapping[str, Any] | None, mark: str) -> None:
         super().__init__(escape=False, exclude_anchor_links=True, attachments=dict(attachments or {}))
-        self._headings = headings
+        self._headings, self._mark = headings, mark
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         if self._headings is None:
             return f"<h{level}>{text}</h{level}>\n"
         anchor = self._headings.add(level, str(trusted(text).striptags()))
-        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+        return f'<h{level} id="{self._mark}{anchor}">{text}</h{level}>\n'
 
     def table(self, text: str) -> str:
         return f'<div class="scroll"><table>\n{text}</table></div>\n'

