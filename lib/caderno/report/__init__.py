@@ -1,13 +1,17 @@
-"""Pages for people, made from records: one for each task, and the run at a glance.
+"""Pages for people, made from records: one for each result and each run, what changed, and the index of all runs.
 
 A page is a single file that asks for nothing: no script, style, font or picture from elsewhere. So it can be
-mailed, printed and opened in ten years. What notebooks print is untrusted and passes `safe_html` first.
+mailed, printed and opened in ten years. What notebooks print is untrusted: it passes `safe_html`, or runs in a frame
+that is shut in.
 
-    page.py      a task's record and notebook -> its page      site.py    a run -> reports/index.html
-    notebook.py  cells -> what the page shows                  dag.py     the pipeline's picture
-    outputs.py   one cell's outputs -> HTML                    frame.py   templates, style, script, CSP
-    prose.py     Markdown -> HTML and its headings             text.py    numbers, times, names in words
-    safe.py      the only door for HTML that is not ours
+    site.py      which pages there are       outputs.py   one cell's outputs -> HTML
+    page.py      a result -> its page        prose.py     Markdown -> HTML and its headings
+    run_page.py  a run -> its page           formulas.py  TeX -> MathML
+    dag.py       the pipeline's picture      live.py      interactive outputs, in frames
+    timeline.py  its tasks over time         widgets.py   Jupyter widgets as they were left
+    diff.py      what changed                safe.py      the only door for HTML that is not ours
+    notebook.py  cells -> what pages show    untrusted.py JSON that may be anything
+    frame.py     templates, policy, marks    text.py      numbers, times, names in words
 """
 
 from __future__ import annotations

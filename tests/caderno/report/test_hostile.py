@@ -23,16 +23,9 @@ from nbformat.v4 import new_markdown_cell, new_output, new_raw_cell
 from caderno.plan.records import Code, Failure, Git, Input, Output, TaskRecord, TrackingRun
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 HARMS = {"ran", "loaded", "left", "opened", "submitted", "covered", "shadowed", "linked"}
-
-in_a_browser = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}"),
-]
 
 # EVIL stands for the address of somebody else's server. Each is put wherever a notebook can put text.
 HTML = {
@@ -664,21 +657,19 @@ class Victim:
         self.found.setdefault("opened", popup.url)
 
     def _note_navigation(self, frame: Any) -> None:
-        if not _is_at(frame.url, self.file):
+        above = frame.parent_frame  # what frames of frames do, the server of somebody else would tell
+        shut_in = above and (above.parent_frame or frame.url == "about:srcdoc")
+        if not shut_in and not _is_at(frame.url, self.file):
             self.found.setdefault("left", frame.url)
 
 
 @pytest.fixture(scope="module")
-def victim(evil: Server) -> Iterator[Victim]:
-    """One browser for all pages. Links that may be followed lead nowhere: that a click leaves the page is no harm."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        context = browser.new_context(viewport={"width": 1300, "height": 700})
-        context.add_init_script(_STAY)
-        yield Victim(context, evil)
-        browser.close()
+def victim(browser: Browser, evil: Server) -> Iterator[Victim]:
+    """One window for all pages. Links that may be followed lead nowhere: that a click leaves the page is no harm."""
+    context = browser.new_context(viewport={"width": 1300, "height": 700})
+    context.add_init_script(_STAY)
+    yield Victim(context, evil)
+    context.close()
 
 
 def _is_at(url: str, file: Path) -> bool:
@@ -692,7 +683,7 @@ def page_of(samples: ModuleType, make: Maker, evil: Server) -> str:
 
 
 class TestInABrowser:
-    pytestmark = in_a_browser
+    pytestmark = pytest.mark.browser
 
     @pytest.mark.parametrize("name", notebooks())
     def test_a_hostile_notebook_does_no_harm(
@@ -748,7 +739,7 @@ _LOOK = """() => {
   const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
   const twice = ids.filter((id, i) => ids.indexOf(id) < i);
   if (twice.length) say("shadowed", "twice: " + twice);
-  for (const link of document.querySelectorAll("nav.contents > ul a, #failure > p a"))
+  for (const link of document.querySelectorAll("nav.contents a, #failure > p a"))
     if (!document.getElementById(decodeURIComponent(link.hash.slice(1)))) say("shadowed", "no " + link.hash);
   const blamed = document.querySelector("#failure > p > a");
   if (blamed && !document.getElementById(blamed.hash.slice(1)).matches(".failed")) say("shadowed", "the failed cell");
@@ -756,7 +747,8 @@ _LOOK = """() => {
   if (document.baseURI.split("#")[0] !== location.href.split("#")[0]) say("shadowed", "base");
   if (typeof document.getElementById !== "function" || document.forms.length) say("shadowed", "document");
 
-  const ours = (e) => e.matches("body > a.skip, body > nav.contents, #notebook > .cell");
+  const ours = (e) => e.matches("body > a.skip, body > nav.contents, #notebook > .cell, .scroll thead th");
+  const frame = (e) => e.matches(".live > .still > iframe[sandbox=allow-scripts]");
   for (const element of document.body.querySelectorAll("*")) {
     if (["SCRIPT", "STYLE"].includes(element.tagName)) continue;
     const style = getComputedStyle(element);
@@ -765,7 +757,7 @@ _LOOK = """() => {
       say("covered", `${element.localName} is moved`);
     for (const name of ["href", "xlink:href", "action", "formaction", "ping", "target", "download", "srcdoc"]) {
       const value = element.getAttribute(name);
-      if (value === null || (name === "href" && value.startsWith("#"))) continue;
+      if (value === null || (name === "href" && value.startsWith("#")) || (name === "srcdoc" && frame(element))) continue;
       const good = name === "href" && element.localName === "a" &&
         (/^(https?|mailto):/.test(element.href) || /^file:\\/\\/\\/[^/]/.test(element.href));
       if (!good) say("linked", `${element.localName} ${name}=${value}`);
