@@ -17,18 +17,20 @@ from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from caderno.plan.records import Cell as CellRecord
-from caderno.report.outputs import Around, Caption, image, render_outputs, whatever_it_holds
+from caderno.report.outputs import Around, Caption, Room, image, left_out, render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
 from caderno.report.text import count
 from caderno.report.untrusted import joined, mapping
 from caderno.report.widgets import States, states
+from caderno.spec import Parameter, parameters_in, parse_cell
 
 # papermill's own banners in a failed notebook: the page has a better one.
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
 _ADDED = {_PAPERMILL_ERROR, "injected-parameters"}
 _NAMES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this task"}
 _NO_COUNT = 10**9  # Jupyter counts from 1: what is larger is none
+_LONGEST_PROSE, _LONGEST_QUESTION = 1_000_000, 2_000  # characters
 _PROSE_STARTS = re.compile(r"[\w\"'“*_`\[(]")
 
 
@@ -72,6 +74,8 @@ class _Page:
     widgets: States
     headings: Headings = field(default_factory=Headings)
     figures: Iterator[int] = field(default_factory=lambda: count_from(1))
+    room: Room = field(default_factory=Room)
+    summary: Room = field(default_factory=lambda: Room(900_000))  # it comes last, and matters most
 
 
 def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int | None) -> Story:
@@ -90,7 +94,10 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
     for place, raw in places:
         if raw.get("cell_type") == "markdown":
             source = rest if place == first else _source(raw)
-            html = whatever_it_holds(prose, source, page.headings, mapping(raw.get("attachments")))
+            html = Markup("{}").format(source)  # a book takes minutes to read
+            if len(source) <= _LONGEST_PROSE:
+                html = whatever_it_holds(prose, source, page.headings, mapping(raw.get("attachments")))
+            html = html if page.room.take(html) else left_out("Prose", html)
             cells.append(Cell("prose", place, anchors[place], html))
         elif raw.get("cell_type") == "code":
             cell = _code(raw, place, anchors[place], page)
@@ -115,7 +122,7 @@ def opening(markdown: str) -> tuple[str, str, str]:
     found = re.match(r"\s*#[ \t]+([^\n]+)\n?", markdown)
     title, rest = (found[1].rstrip(" \t#"), markdown[found.end() :]) if found else ("", markdown)
     paragraph, _, after = rest.strip("\n").partition("\n\n")
-    if not _PROSE_STARTS.match(paragraph):
+    if not _PROSE_STARTS.match(paragraph) or len(paragraph) > _LONGEST_QUESTION:
         return title, "", rest
     return title, paragraph, after
 
@@ -125,6 +132,14 @@ def written(notebook: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
     listed = notebook.get("cells")
     cells = map(mapping, listed if isinstance(listed, list) else [])
     return [(raw, _source(raw)) for raw in cells if not _ADDED & {*_tags(raw)}]
+
+
+def declared(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return the parameters that a notebook in Python declares, with its own values and comments."""
+    for raw, source in written(notebook):
+        if "parameters" in _tags(raw) and (tree := parse_cell(source)):
+            return parameters_in(source, tree, "")
+    return {}
 
 
 def figures(notebook: Mapping[str, Any]) -> dict[str, tuple[str, Markup]]:
@@ -177,13 +192,18 @@ def _code(raw: Mapping[str, Any], place: int, anchor: str, page: _Page) -> Cell:
     number = count_of if isinstance(count_of, int) and 0 <= count_of < _NO_COUNT else None
     section = f", in “{page.headings.found[-1].text}”" if page.headings.found else ""
     source = _source(raw)
-    around = Around(_captions(source, f"cell {number}{section}", page.figures), page.widgets)
+    around = Around(
+        _captions(source, f"cell {number}{section}", page.figures),
+        page.widgets,
+        page.summary if "summary" in _tags(raw) else page.room,
+    )
     name = next((_NAMES[tag] for tag in _tags(raw) if tag in _NAMES), "Code")
+    html = whatever_it_holds(highlighted, source, page.lexer) if source.strip() else Markup("")
     return Cell(
         kind="code",
         place=place,
         anchor=anchor,
-        html=whatever_it_holds(highlighted, source, page.lexer) if source.strip() else Markup(""),
+        html=html if page.room.take(html) else left_out("Code", html),
         number=number,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
         outputs=tuple(render_outputs(raw.get("outputs", []), around)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from nbconvert.filters.ansi import ansi2html, strip_ansi
 
 from caderno.report.formulas import formula
-from caderno.report.live import as_meant, figure, live
+from caderno.report.live import as_meant, figure, libraries, library, live
 from caderno.report.prose import prose
 from caderno.report.safe import picture, safe_html, trusted
 from caderno.report.text import count, size
@@ -42,12 +42,34 @@ class Caption:
     alt: str
 
 
+@dataclass
+class Room:
+    """How many bytes a page still takes of a notebook: it opens whatever was put out, and can be mailed."""
+
+    left: int = 3_000_000
+    libraries: set[str] = field(default_factory=set)
+
+    def take(self, block: Markup, libraries: Collection[str] = ()) -> bool:
+        """Whether a block, with the libraries that it wants, still fits; then its place is taken."""
+        new = set(libraries) - self.libraries
+        needed = len(block.encode("utf-8", "replace")) + sum(len(library(name)) for name in new)
+        if needed > self.left:
+            return False
+        self.left -= needed
+        self.libraries |= new
+        return True
+
+
 @dataclass(frozen=True)
 class Around:
-    """What a cell's outputs need from beyond them: captions, of which each figure takes one, and widgets' states."""
+    """What a cell's outputs need from beyond them.
+
+    That is `captions`, of which each figure takes one, the states of `widgets`, and the `room` that is left.
+    """
 
     captions: Iterator[Caption]
     widgets: States = field(default_factory=dict)
+    room: Room = field(default_factory=Room)
 
 
 def render_outputs(outputs: Any, around: Around) -> list[Markup]:
@@ -56,8 +78,16 @@ def render_outputs(outputs: Any, around: Around) -> list[Markup]:
     `outputs` is a list as nbformat has it; what is malformed in it counts as empty.
     """
     listed = outputs if isinstance(outputs, list | tuple) else []
-    meant = as_meant(_merged(map(mapping, listed)))
-    return [block for output in meant if (block := whatever_it_holds(_one, output, around))]
+    found = []
+    for output in as_meant(_merged(map(mapping, listed))):
+        block = whatever_it_holds(_one, output, around)
+        found.append(block if around.room.take(block, libraries(block) or ()) else left_out("An output", block))
+    return [block for block in found if block]
+
+
+def left_out(what: str, block: Markup) -> Markup:
+    """Return what stands in place of a block for which there is no room."""
+    return _note(f"{what} of {size(len(block))}, left out here; notebook.ipynb has it.")
 
 
 def traceback_html(lines: str) -> Markup:

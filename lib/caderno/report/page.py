@@ -7,17 +7,21 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import JsonValue
 
 from caderno.errors import InvalidPipeline
 from caderno.plan.environment import masked
 from caderno.plan.records import TaskRecord
+from caderno.report import text
 from caderno.report.diff import Diff, Result, comparable, metric_changes
 from caderno.report.frame import render, stamp
-from caderno.report.notebook import highlighted, read
+from caderno.report.notebook import declared, highlighted, read
 from caderno.report.outputs import traceback_html
-from caderno.spec import yaml
+from caderno.spec import UNSET, yaml
 
 _COMPARED = 4  # earlier results that a page tells the difference to
 NOTICEABLE = 0.5  # seconds; what is faster is not worth a reader's eye
@@ -44,6 +48,7 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
         noticeable=NOTICEABLE,
         metrics=diffs[0].metrics if diffs else metric_changes({}, record.metrics),
         diffs=diffs,
+        parameters=_parameters(record, notebook),
         earlier=[one for one, _ in earlier],
         failed_cell=story.at(failure.cell) if failure else None,
         failed_source=highlighted(failure.source, "ipython3") if failure and failure.source else "",
@@ -51,6 +56,27 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
         run_again=f"caderno run {shlex.quote(record.task)}",
         command=command(record),
     )
+
+
+@dataclass(frozen=True)
+class Given:
+    """A parameter of the task: `default` is what the notebook has, as text, where the task set another value."""
+
+    name: str
+    value: JsonValue
+    set_here: bool
+    default: str
+    comment: str
+
+
+def _parameters(record: TaskRecord, notebook: Mapping[str, Any]) -> list[Given]:
+    known = declared(notebook)
+    found = []
+    for name, value in record.params.items():
+        set_here, own = name in record.overridden, known.get(name)
+        default = text.value(own.default) if set_here and own and own.default is not UNSET else ""
+        found.append(Given(name, value, set_here, default, own.comment if own else ""))
+    return found
 
 
 def command(record: TaskRecord) -> str:

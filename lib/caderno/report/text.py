@@ -114,7 +114,7 @@ def number(value: float) -> str:
 
 def small(value: float) -> str:
     """Return a number too small for its neighbours' decimals with two figures of its own."""
-    decimals = 1 - math.floor(math.log10(abs(value)))
+    decimals = 1 - math.floor(math.log10(float(f"{abs(value):.1e}")))
     return _number(value, decimals)
 
 

@@ -1,7 +1,7 @@
 """YAML and notebooks → pipelines of tasks with typed parameters."""
 
 from caderno.spec.loading import choose, load
-from caderno.spec.notebook import UNSET, CodeCell, Notebook, Parameter
+from caderno.spec.notebook import UNSET, CodeCell, Notebook, Parameter, parameters_in, parse_cell
 from caderno.spec.pipeline import (
     FromFile,
     FromPrevious,
@@ -28,4 +28,6 @@ __all__ = [
     "Task",
     "choose",
     "load",
+    "parameters_in",
+    "parse_cell",
 ]

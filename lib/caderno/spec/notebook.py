@@ -72,13 +72,7 @@ class Notebook:
         cell = self.parameters_cell
         if cell is None or cell.tree is None:
             return {}
-        found = {}
-        comments = _comments(cell.source)
-        for node in cell.tree.body:
-            parameter = _parameter(node, f"{self.name}, cell {cell.index + 1}, line {getattr(node, 'lineno', 1)}")
-            if parameter:
-                found[parameter.name] = replace(parameter, comment=_comment_of(node, comments))
-        return found
+        return parameters_in(cell.source, cell.tree, f"{self.name}, cell {cell.index + 1}")
 
 
 _MAGIC = {"get_ipython", "globals", "locals", "vars", "exec", "eval"}  # by these a name may be bound unseen
@@ -234,6 +228,17 @@ def parse_cell(source: str) -> ast.Module | None:
         return ast.parse(TransformerManager().transform_cell(source))
     except (SyntaxError, ValueError):
         return None
+
+
+def parameters_in(source: str, tree: ast.Module, where: str) -> dict[str, Parameter]:
+    """Return the parameters that a `parameters` cell declares, given with its tree; `where` names the cell."""
+    found = {}
+    comments = _comments(source)
+    for node in tree.body:
+        parameter = _parameter(node, f"{where}, line {getattr(node, 'lineno', 1)}")
+        if parameter:
+            found[parameter.name] = replace(parameter, comment=_comment_of(node, comments))
+    return found
 
 
 def _comments(source: str) -> dict[int, tuple[bool, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import shlex
 from collections.abc import Callable
 from itertools import pairwise
@@ -251,10 +252,51 @@ def test_a_failure_outside_of_any_cell_has_no_link_to_one(samples: ModuleType) -
 def test_parameters_say_who_set_them(whole: BeautifulSoup) -> None:
     body = whole.select_one("#made table tbody")
     assert [[cell.get_text() for cell in tr.find_all(["th", "td"])] for tr in body("tr")] == [
-        ["seed", "7", "this task"],
-        ["resamples", "500", "this task"],
-        ["hyperparameters", '{"forest": {"max_depth": 12}}', "the notebook"],
+        ["seed", "7", "this task, instead of 42", "of the bootstrap"],
+        ["resamples", "500", "this task", ""],
+        ["hyperparameters", '{"forest": {"max_depth": 12}}', "the notebook", ""],
     ]
+
+
+def test_a_figure_has_a_number_and_the_words_of_its_cell(page: Page, samples: ModuleType) -> None:
+    plot = samples.shown({"image/png": samples.png()})
+    options = "#| fig-cap: [ROC curves, Calibration]\n#| fig-alt: Two curves\nshow()"
+    found = page(samples.code(options, plot, plot, plot), samples.code("#| fig-cap: [\nshow()", plot, n=2))
+    assert [said.get_text() for said in found("figcaption")] == [
+        "Figure 1. ROC curves",
+        "Figure 2. Calibration",
+        "Figure 3",
+        "Figure 4",
+    ]
+    assert [img["alt"] for img in found("img")] == [
+        "Two curves",
+        "Calibration",
+        "Picture made by cell 1",
+        "Picture made by cell 2",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["text", "texts", "html", "pictures", "prose", "code"])
+def test_fifty_megabytes_make_a_page_of_less_than_five_that_says_what_is_left_out(
+    kind: str, page: Page, samples: ModuleType
+) -> None:
+    megabyte = "línea de texto " * 62_500
+    noise = base64.b64encode(random.Random(0).randbytes(750_000)).decode()
+    cells = {
+        "text": lambda: [samples.code("1", samples.printed(megabyte * 50))],
+        "texts": lambda: [samples.code("1", samples.printed(megabyte[:100_000])) for _ in range(500)],
+        "html": lambda: [samples.code("1", *[samples.shown({"text/html": f"<p>{megabyte}</p>"})] * 50)],
+        "pictures": lambda: [samples.code("1", *[samples.shown({"image/png": noise})] * 50)],
+        "prose": lambda: [new_markdown_cell(megabyte * 5) for _ in range(10)],
+        "code": lambda: [samples.code(f'x = "{megabyte}"') for _ in range(5)],
+    }[kind]()
+    plot = samples.shown({"application/vnd.plotly.v1+json": {"data": []}})
+    summary = samples.code("1", samples.shown({"text/markdown": "The end."}), tags=["summary"])
+    html = str(page(samples.code("0", plot), *cells, summary))
+    assert len(html.encode()) < 5_000_000
+    assert "left out here" in html
+    assert "notebook.ipynb" in html
+    assert "The end." in html
 
 
 def test_inputs_lead_to_the_pages_of_the_tasks_that_made_them(whole: BeautifulSoup, samples: ModuleType) -> None:
