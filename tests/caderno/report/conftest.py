@@ -308,15 +308,14 @@ class Site:
 
     def add(self, task: str, state: RunTaskState = "succeeded", upstream: Sequence[str] = (), **more: Any) -> None:
         """Add a task to the run; one that is not skipped leaves a result: its record and its page."""
-        folder = (
-            None if state == "skipped" else f"data/flights/{task.replace('[', '/').rstrip(']')}/{len(self.tasks):04d}"
-        )
+        place = "failed" if state == "failed" else more.get("fingerprint", FINGERPRINT)[:16]
+        folder = None if state == "skipped" else f"data/flights/{task.replace('[', '/').rstrip(']')}/{place}"
         earlier = more.pop("earlier", ())
         nb = more.pop("notebook", None) or (broken() if state == "failed" else story())
         fingerprint = None
         if folder:
             made = failed_record(task, **more) if state == "failed" else record(task, **more)
-            (self.root / folder).mkdir(parents=True)
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
             (self.root / folder / "task.json").write_text(made.model_dump_json())
             (self.root / folder / "notebook.ipynb").write_text(json.dumps(nb))
             (self.root / folder / "report.html").write_text(render_task(made, nb, earlier), encoding="utf-8")
