@@ -24,7 +24,7 @@
       for (const cell of cells) cell.open = chosen[name(cell)] ?? (box.checked || failed.has(name(cell)));
     };
     bar.hidden = false;
-    box.checked = memory.get("code") === "shown";
+    box.checked = memory.get("code") === "shown" || document.body.classList.contains("with-code");
     show();
     box.addEventListener("change", () => {
       memory.set("code", box.checked ? "shown" : "folded");

@@ -184,7 +184,7 @@ def test_diff_pages_are_kept_up_to_date(ran: Site) -> None:
     page = write_diff(project, old, new)
     page.write_text("stale")
     rebuild(project)
-    assert 'id="changed"' in page.read_text()
+    assert 'id="causes"' in page.read_text(encoding="utf-8")
 
 
 def test_a_folder_that_was_never_run_has_nothing_to_rebuild(tmp_path: Path) -> None:
