@@ -239,6 +239,64 @@ def example(folder: Path, repetitions: int) -> None:
     compete("the worked example, smoke profile", every, folder, repetitions)
 
 
+REPORT = projects.notebook(
+    "n: int = 1  # seed\nout: str = 'out.txt'  # file",
+    "import numpy as np\nimport pandas as pd\nimport matplotlib.pyplot as plt\nrandom = np.random.default_rng(n)",
+    "table = pd.DataFrame(random.normal(size=(200, 8)), columns=list('abcdefgh'))\ntable.head(20)",
+    *[
+        f"# Figure {i}\nfig, ax = plt.subplots(figsize=(8, 4))\nax.scatter(table['a'], table['{c}'])\nplt.show()"
+        for i, c in enumerate("bcdefg")
+    ],
+    *[f"# Step {i}\nvalues_{i} = table['a'].rolling({i + 2}).mean()\nvalues_{i}.describe()" for i in range(12)],
+    "open(out, 'w').write('done')",
+)
+
+
+def pages(folder: Path, repetitions: int) -> None:
+    """Pages of 10 results with 20 cells and 6 figures each, against nbconvert's stock template; and a large site."""
+    place = folder / "small"
+    projects.single(place, "n", 10, "out", REPORT)
+    subprocess.run([*CADERNO, "run", "--quiet"], cwd=place, check=True, stdout=subprocess.DEVNULL)
+    stock, notebooks = place / "stock", []
+    for i, made in enumerate(sorted((place / "data" / projects.NAME).rglob("notebook.ipynb"))):
+        notebooks.append(made.rename(place / f"{i}.ipynb"))
+        made.symlink_to(notebooks[-1])
+
+    def clean() -> None:
+        remove(place / "reports", stock, *(place / "data").rglob("report.html"))
+
+    convert = [PYTHON, "-m", "nbconvert", "--to", "html", "--output-dir", "stock"]
+    every = [
+        Contestant("caderno report", lambda: [[*CADERNO, "report"]], clean, place),
+        Contestant("caderno report, nothing changed", lambda: [[*CADERNO, "report"]], folder=place),
+        Contestant(
+            "nbconvert --to html (lab)",
+            lambda: [[*convert, *(str(path) for path in notebooks)]],
+            clean,
+            place,
+        ),
+    ]
+    subprocess.run([*CADERNO, "report"], cwd=place, check=True, stdout=subprocess.DEVNULL)
+    compete("pages of 10 results", every, folder, repetitions)
+    subprocess.run([*CADERNO, "report"], cwd=place, check=True, stdout=subprocess.DEVNULL)
+    ours = [path.stat().st_size for path in (place / "reports" / projects.NAME).glob("task.n=*.*.html")]
+    stocks = [path.stat().st_size for path in stock.glob("*.html")]
+    theirs = [path.stat().st_size for path in notebooks]
+    for name, sizes in (("caderno", ours), ("nbconvert, but for its two scripts", stocks), ("the notebook", theirs)):
+        print(f"  {name:34}{statistics.median(sizes) / 1e3:8.0f} kB")
+
+    large = folder / "large"
+    projects.finished(large, 1000)
+    subprocess.run([*CADERNO, "report"], cwd=large, check=True, stdout=subprocess.DEVNULL)
+    some = sorted((large / "reports" / projects.NAME).glob("part*.html"))[:10]
+    every = [
+        Contestant("caderno report, nothing changed", lambda: [[*CADERNO, "report"]], folder=large),
+        Contestant("… 10 pages missing", lambda: [[*CADERNO, "report"]], lambda: remove(*some), large),
+        Contestant("… all pages missing", lambda: [[*CADERNO, "report"]], lambda: remove(large / "reports"), large),
+    ]
+    compete("a site of 1,000 results", every, folder, repetitions)
+
+
 SIZES = (10, 100, 1_000, 10_000)
 PEERS_UP_TO = 1_000  # tasks; DVC takes minutes to set up more
 
@@ -274,7 +332,7 @@ def _peers(binaries: Path | None, count: int) -> list[tuple[str, Callable[[Path]
     ]
 
 
-CASES = {"nothing": nothing, "one": one, "sweep": sweep, "sweep32": sweep32, "many": many, "example": example}
+CASES = {case.__name__: case for case in (nothing, one, sweep, sweep32, many, pages, example)}
 
 
 def main() -> None:

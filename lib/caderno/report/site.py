@@ -148,8 +148,8 @@ def run_file(project: Project, run: RunRecord) -> Path:
 
 
 def _pipelines(project: Project) -> list[str]:
-    """Return the pipelines that were ever run here."""
-    return sorted(folder.parent.name for folder in project.data.glob(f"*/{RUNS}"))
+    """Return the pipelines that were ever run here: those of today, and those that left records of runs."""
+    return sorted({*project.pipelines(), *(folder.parent.name for folder in project.data.glob(f"*/{RUNS}"))})
 
 
 def _results(store: Store) -> Iterator[tuple[Path, TaskRecord, list[_Found]]]:
