@@ -10,9 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from bs4 import BeautifulSoup
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = (ROOT / "notebooks").rglob("[!.]*.ipynb")
@@ -84,12 +88,15 @@ def test_the_test_months_are_read_by_compare_alone(project: Path, first: object)
 
 
 def test_the_report_shows_the_conclusion_and_links_every_task(project: Path, first: object) -> None:
-    page = BeautifulSoup((project / "reports" / "index.html").read_text(), "html.parser")
-    links = {link["href"] for link in page.find_all("a", href=True) if link["href"].startswith("flights/")}
+    index = BeautifulSoup((project / "reports" / "index.html").read_text(), "html.parser")
+    place = project / "reports" / index.select_one(".runs tbody th a")["href"]
+    page = BeautifulSoup(place.read_text(), "html.parser")
+    links = {link["href"] for link in page.find_all("a", href=True) if link["href"].startswith("../")}
     assert len(links) >= 14
     for link in links:
-        assert (project / "reports" / link.partition("#")[0].replace("%3D", "=")).is_file(), link
-    assert "boosting" in page.get_text()
+        assert (place.parent / link.partition("#")[0].replace("%3D", "=")).is_file(), link
+    assert "boosting" in index.find(id="newest").get_text()
+    assert "boosting" in page.find(id="conclusion").get_text()
 
 
 @pytest.mark.parametrize("name", sorted(path.relative_to(ROOT / "notebooks").as_posix() for path in NOTEBOOKS))
@@ -107,27 +114,22 @@ def test_a_notebook_also_runs_by_hand_on_the_latest_results(project: Path, first
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("page", ["index.html", "flights/explore.html", "flights/compare.html"])
-def test_a_page_shows_with_the_network_off(project: Path, first: object, page: str) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        context = browser.new_context(offline=True)
-        asked: list[str] = []
-        said: list[str] = []
-        context.on("request", lambda request: asked.append(request.url))
-        context.on("console", lambda message: said.append(message.text))
-        tab = context.new_page()
-        tab.goto((project / "reports" / page).as_uri())
-        tab.wait_for_load_state()
-        broken = "() => [...document.images].filter(image => !image.naturalWidth).length"
-        assert tab.evaluate(broken) == 0
-        assert tab.locator("h1").count() == 1
-        browser.close()
+@pytest.mark.parametrize(
+    "page", ["index", "flights/runs/*", "flights/explore", "flights/train*boosting", "flights/compare"]
+)
+def test_a_page_shows_with_the_network_off(project: Path, first: object, page: str, browser: Browser) -> None:
+    context = browser.new_context(offline=True)
+    asked: list[str] = []
+    said: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("console", lambda message: said.append(message.text))
+    tab = context.new_page()
+    tab.goto(next((project / "reports").glob(f"{page}.html")).as_uri())
+    tab.wait_for_load_state()
+    broken = "() => [...document.images].filter(image => !image.naturalWidth).length"
+    assert tab.evaluate(broken) == 0
+    assert tab.locator("h1").count() == 1
+    context.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert said == []
 

@@ -84,6 +84,13 @@ class Scores:
         """The metrics of the flights as they are."""
         return {name: float(values[0]) for name, values in self.metrics(np.ones((1, self.days))).items()}
 
+    def with_intervals(self, weights: Floats) -> dict[str, float]:
+        """The metrics, and their 95 % intervals over weightings of the days (R x D) as `<name>_low`, `<name>_high`."""
+        found = self.point()
+        for name, values in self.metrics(weights).items():
+            found[f"{name}_low"], found[f"{name}_high"] = interval(values)
+        return found
+
     def _top(self, weights: Floats) -> float:
         """Share of late flights among the TOP share with the highest risk; a tie at the edge counts in part."""
         flights = np.cumsum(weights[self.day])
