@@ -29,8 +29,8 @@ _VEGA = re.compile(r"application/vnd\.vega(?:lite)?\.v\d+(?:\+json|\.json)")
 _BOKEH, _BOKEH_LOADER = "application/vnd.bokehjs_exec.v0+json", "application/vnd.bokehjs_load.v0+json"
 _BOKEH_PLACE = re.compile(r"data-root-id=|bk-notebook-logo")
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
-# A style sheet of its own means something, as in pandas' styled tables; that of a plain DataFrame does not.
-_STYLE, _FRAME = re.compile(r"<style\b", re.IGNORECASE), 'class="dataframe"'
+# Colours of its own mean something, as in pandas' styled tables; other styles only make it look as elsewhere.
+_STYLE, _COLOURS = re.compile(r"<style[^>]*>(.*?)</style", re.IGNORECASE | re.DOTALL), re.compile(r"background|color")
 _LOADED = re.compile(r'maybeLoadScript\("([\w-]+)", "([^"]+)"\)')  # Altair's HTML asks a CDN, unless it has these
 # Nothing that passed `safe_html` has such an attribute.
 _WANTED = re.compile(r'<figure class="plate live" data-libraries="([a-z ]*)">')
@@ -99,7 +99,7 @@ def _live(data: Mapping[str, Any]) -> Live | None:
     html, script = joined(data.get("text/html")), joined(data.get("application/javascript"))
     if _BOKEH in data:
         return Live(("bokeh",), html, after=script)
-    if not (script or _SCRIPT.search(html) or (_STYLE.search(html) and _FRAME not in html)):
+    if not (script or _SCRIPT.search(html) or any(map(_COLOURS.search, _STYLE.findall(html)))):
         return None
     loaded = {f"{name.replace('-', '')}_version": version for name, version in _LOADED.findall(html)}
     wanted = tuple(name for name, mark in _ASKED.items() if mark.search(html + script))

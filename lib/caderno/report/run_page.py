@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from caderno.plan.records import RunRecord, RunTask, TaskRecord
 from caderno.report.dag import HEIGHT, SEVERITY, WIDTH, Node, draw, fold, layers, tally
-from caderno.report.diff import measured
+from caderno.report.diff import Measured, measured
 from caderno.report.frame import render, stamp
 from caderno.report.safe import trusted
 from caderno.report.text import file_name, number, numbers
@@ -65,12 +66,20 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A metric of a task as text, with its interval where one was logged; empty where it has none."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
-    """The metrics of a matrix side by side: a line of numbers, as text, for each of its tasks."""
+    """The metrics of a matrix side by side: a line of numbers for each of its tasks."""
 
     node: Node
     columns: tuple[str, ...]
-    lines: tuple[tuple[Row, tuple[str, ...]], ...]
+    lines: tuple[tuple[Row, tuple[Number, ...]], ...]
 
 
 def run_page(run: RunRecord, rows: Mapping[str, Row]) -> str:
@@ -145,9 +154,19 @@ def _node_href(node: Node, rows: Mapping[str, Row]) -> str:
 
 def _table(node: Node, rows: Mapping[str, Row]) -> Table | None:
     members = [rows[task.task] for task in node.tasks]
-    metrics = [row.record.metrics if row.record else {} for row in members]
-    columns = tuple(dict.fromkeys(name for measured in metrics for name in measured))
+    metrics = [measured(row.record.metrics) if row.record else {} for row in members]
+    columns = tuple(dict.fromkeys(name for found in metrics for name in found))
     if len(members) < 2 or not columns:
         return None
-    texts = [numbers([measured.get(name) for measured in metrics]) for name in columns]
-    return Table(node, columns, tuple(zip(members, zip(*texts, strict=True), strict=True)))
+    by_column = [_numbers([found.get(name) for found in metrics]) for name in columns]
+    return Table(node, columns, tuple(zip(members, zip(*by_column, strict=True), strict=True)))
+
+
+def _numbers(column: Sequence[Measured | None]) -> list[Number]:
+    known = [one or Measured(math.nan) for one in column]
+    texts = numbers([end for one in known for end in (one.value, one.low, one.high)])
+    found = []
+    for i, one in enumerate(column):
+        value, low, high = texts[3 * i : 3 * i + 3]
+        found.append(Number(value, f"{low} to {high}" if low else "") if one else Number(""))
+    return found

@@ -83,7 +83,7 @@
 
   // Tables that sort by the column that is clicked: numbers as numbers, the largest first.
   const number = (cell) => {
-    const text = cell.textContent.trim().replaceAll(",", "").replaceAll("−", "-").replace("∞", "Infinity");
+    const text = (cell.dataset.value ?? cell.textContent).trim().replaceAll(",", "").replaceAll("−", "-").replace("∞", "Infinity");
     return text === "" || isNaN(text) ? null : Number(text);
   };
   for (const table of all("table[data-sortable]")) {

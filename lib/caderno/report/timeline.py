@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from caderno.plan.records import RunRecord, RunTask
 from caderno.report.text import duration
 
-WIDTH = 1000  # pixels
+WIDTH = 1080  # pixels
 THICK, GAP, FOOT = 22, 5, 20
 _LETTER = 6.6  # pixels, about, of a label
 _TICKS = 6

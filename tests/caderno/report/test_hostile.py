@@ -747,7 +747,7 @@ _LOOK = """() => {
   if (document.baseURI.split("#")[0] !== location.href.split("#")[0]) say("shadowed", "base");
   if (typeof document.getElementById !== "function" || document.forms.length) say("shadowed", "document");
 
-  const ours = (e) => e.matches("body > a.skip, body > nav.contents, #notebook > .cell, .scroll thead th");
+  const ours = (e) => e.matches("body > a.skip, body > nav.contents, #notebook > .cell, .html.scroll thead th, .html.scroll thead td");
   const frame = (e) => e.matches(".live > .still > iframe[sandbox=allow-scripts]");
   for (const element of document.body.querySelectorAll("*")) {
     if (["SCRIPT", "STYLE"].includes(element.tagName)) continue;

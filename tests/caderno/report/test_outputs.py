@@ -167,7 +167,9 @@ def test_a_table_with_colours_of_its_own_keeps_them_in_a_frame(render: Render, s
 
 
 def test_an_estimator_shows_its_text_until_its_diagram_runs(render: Render, samples: ModuleType) -> None:
-    html = '<style>#sk-container-id-1 {}</style><div id="sk-container-id-1" class="sk-top-container">junk</div>'
+    html = (
+        '<style>#sk-container-id-1 {color: red}</style><div id="sk-container-id-1" class="sk-top-container">junk</div>'
+    )
     out = render(samples.shown({"text/html": html, "text/plain": "Pipeline(...)"}))
     assert out.select_one(".still pre").get_text() == "Pipeline(...)"
 

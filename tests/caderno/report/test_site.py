@@ -143,6 +143,16 @@ def test_the_candidates_stand_side_by_side_before_the_matrices_that_feed_them(fl
     ]
 
 
+def test_an_interval_stands_with_its_value_and_is_no_column(site: Site) -> None:
+    for model, value in (("a", 0.7), ("b", 0.8)):
+        ends = {"auc": value, "auc_low": value - 0.1, "auc_high": value + 0.1} if model == "a" else {"auc": value}
+        site.add(f"train[model={model}]", metrics=ends)
+    table = site.write().select_one("#metrics table")
+    assert [th.get_text() for th in table.select("thead th")] == ["Task", "auc"]
+    assert [td.get_text(" ") for td in table("td")] == ["0.7000 0.6000 to 0.8000", "0.8000"]
+    assert table.td["data-value"] == "0.7000"
+
+
 def test_a_metric_that_a_candidate_lacks_is_a_dash(site: Site) -> None:
     site.add("train[model=a]", metrics={"auc": 0.7})
     site.add("train[model=b]", metrics={"brier": 0.1})

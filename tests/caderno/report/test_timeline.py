@@ -70,7 +70,7 @@ def test_ticks_are_round(span: float, ticks: list[str], site: Site, samples: Mod
 
 def test_a_name_that_does_not_fit_its_bar_is_cut_or_left_out(site: Site, samples: ModuleType) -> None:
     found = drawn(site, samples, (0, 100), (0, 4), (0, 0.1))
-    assert [bar.label for bar in found.bars] == ["task_0", "tas…", ""]
+    assert [bar.label for bar in found.bars] == ["task_0", "task…", ""]
     assert found.bars[2].width == 2
 
 
