@@ -43,6 +43,11 @@
     addEventListener("afterprint", show);
   }
 
+  // Paper cannot be opened: all metrics are on it.
+  const folded = all("#metrics details:not([open])");
+  addEventListener("beforeprint", () => { for (const fold of folded) fold.open = true; });
+  addEventListener("afterprint", () => { for (const fold of folded) fold.open = false; });
+
   // A link to something folded opens what it is in.
   const reveal = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
