@@ -288,7 +288,7 @@ def pages(folder: Path, repetitions: int) -> None:
     large = folder / "large"
     projects.finished(large, 1000)
     subprocess.run([*CADERNO, "report"], cwd=large, check=True, stdout=subprocess.DEVNULL)
-    some = sorted((large / "reports" / projects.NAME).glob("part*.html"))[:10]
+    some = sorted((large / "reports" / projects.NAME).glob("*=*.*.html"))[:10]
     every = [
         Contestant("caderno report, nothing changed", lambda: [[*CADERNO, "report"]], folder=large),
         Contestant("… 10 pages missing", lambda: [[*CADERNO, "report"]], lambda: remove(*some), large),

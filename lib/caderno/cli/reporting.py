@@ -38,7 +38,9 @@ def report(tasks: tuple[str, ...], pipeline: str | None, pdf: bool, code: bool) 
     project = Project.find(Path.cwd())
     browser = printing.browser() if pdf else ""
     count = pages.rebuild(project)
-    click.echo(f"{count or 'no'} page{'s' * (count != 1)} written: {project.relative(project.reports / 'index.html')}")
+    index = project.reports / "index.html"
+    place = project.relative(index if index.exists() else project.reports)
+    click.echo(f"{count or 'no'} page{'s' * (count != 1)} written: {place}")
     if not pdf:
         return
     planner = planner_of(pipeline, None, ()) if tasks else None

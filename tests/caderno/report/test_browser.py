@@ -281,6 +281,46 @@ def test_the_keyboard_reaches_the_content_first(visit: Open, pages: dict[str, Pa
     page.wait_for_url("**#main")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_keyboard_reaches_all_that_can_be_used_in_the_order_of_reading(
+    kind: str, visit: Open, pages: dict[str, Path]
+) -> None:
+    page = visit(pages[kind], viewport={"width": 1400, "height": 900}).page
+    every = page.evaluate(_USABLE)
+    reached = []
+    for _ in range(every + 1):
+        page.keyboard.press("Tab")
+        place = page.evaluate("window.usable.indexOf(document.activeElement)")
+        if place < 0:
+            break
+        reached.append(place)
+        ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert ring != "none", page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+    assert reached == list(range(every))
+
+
+def test_the_keyboard_opens_code_switches_all_and_sorts(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["task"]).page
+    first = page.locator("details.code").first
+    first.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert first.locator("pre").is_visible()
+    page.get_by_role("switch").focus()
+    page.keyboard.press("Space")
+    assert page.locator("details.code pre").last.is_visible()
+    page.get_by_role("button", name="Value").focus()
+    page.keyboard.press("Space")
+    assert page.locator("#metrics th[aria-sort=descending]").inner_text().startswith("Value")
+
+
+# What can be used by keyboard and is shown, in the order of the page; kept as window.usable.
+_USABLE = """() => {
+  const every = [...document.querySelectorAll("a[href], summary, input, button, select, [tabindex='0']")];
+  window.usable = every.filter((e) => e.checkVisibility());
+  return window.usable.length;
+}"""
+
+
 # WCAG 2.2, 1.4.3: at least 4.5 to 1 between text and what is behind it, by its formula of relative luminance;
 # 3 to 1 for large text. Lists what falls short.
 _CONTRASTS = """() => {
