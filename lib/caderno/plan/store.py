@@ -112,11 +112,8 @@ class Store:
 
     def earlier(self, folder: str, most: int) -> list[tuple[TaskRecord, Path]]:
         """Return the newest results of a task, at most `most`, the newest first."""
-        found = [
-            (status.st_mtime_ns, place) for place in self.results(self.home(folder)) if (status := status_of(place))
-        ]
-        places = [place for _, place in sorted(found, reverse=True)]
-        return [(record, place) for place in places[:most] if (record := read_record(place))]
+        found = self.before(self.home(folder), None, most + 1)
+        return [one for one in found if one[1].name != FAILED][:most]
 
     def all_of(self, folder: str) -> list[tuple[TaskRecord, Path]]:
         """Return all results of a task, the last failed attempt among them, the newest first."""

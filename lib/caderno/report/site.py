@@ -32,11 +32,9 @@ from caderno.report.safe import trusted
 from caderno.report.text import diff_name, file_name, page_name, result_name, run_name
 
 EARLIER = 12  # results that a page names
-# What stands between two such comments was escaped: nothing that a notebook printed can look like one.
 _LONGEST = 280  # characters of a conclusion
+# What stands between two such comments was escaped: nothing that a notebook printed can look like one.
 _ENTRY = re.compile(r"<!-- entry (\S+) (\S+) (\S+) -->(.*?)<!-- /entry -->", re.DOTALL)
-
-
 _Found = tuple[TaskRecord, Path]  # a result, and where it stands
 
 

@@ -103,6 +103,35 @@ def test_a_script_in_an_output_does_not_run(visit: Open, samples: ModuleType, tm
     assert result.page.title() == "compare · flights"
 
 
+ATTACK = """x'"><img src={evil}/i onerror=document.title='pwned'><script>document.title='pwned'</script>"""
+
+
+def test_hostile_names_do_nothing_on_any_page(
+    visit: Open, site: Any, samples: ModuleType, evil: tuple[str, list[str]]
+) -> None:
+    address, asked = evil
+    attack = ATTACK.format(evil=address)
+    said = samples.code("1", samples.shown({"text/html": f"<p>{attack}</p>"}), tags=["summary"])
+    code = samples.record().code.model_copy(update={"units": {attack: "1" * 64}, "packages": {attack: attack}})
+    hostile = {"user": attack, "host": attack, "metrics": {attack: 1.0}, "params": {attack: attack}, "code": code}
+    earlier = samples.record("a", fingerprint="1" * 64, started=samples.STARTED - timedelta(days=1))
+    old = site.keep(earlier, samples.story())
+    for task in ("a", "b[m=1]", f"b[m={attack.replace('/', '|')}]"):
+        site.add(task, notebook=samples.notebook(samples.code(attack), said), earlier=[old], **hostile)
+    site.write(description=attack, command=attack, user=attack, host=attack, profile=attack)
+    new = (samples.record("a", **hostile), site.root / site.tasks[0].folder)
+    write_diff(Project(site.root), old, new)
+    made = sorted((site.root / "reports").rglob("*.html"))
+    assert len(made) == 9
+    for page in made:
+        result = visit(page)
+        result.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        result.page.wait_for_timeout(50)
+        assert result.page.title() != "pwned", page
+        assert result.page.locator("h1").count() == 1
+    assert asked == []
+
+
 def test_one_switch_opens_and_closes_all_code(visit: Open, pages: dict[str, Path]) -> None:
     page = visit(pages["task"]).page
     switch = page.get_by_role("switch", name="Show all code")
