@@ -198,6 +198,21 @@ def formulas() -> NotebookNode:
     )
 
 
+def interactive() -> NotebookNode:
+    """Return a notebook with a Plotly figure, a widget and a table with colours of its own."""
+    plot = {"data": [{"x": [1, 2], "y": [2, 1]}], "layout": {"title": {"text": "T"}}}
+    styled = "<style>#T_1 td {background: #ffe08a; color: #000}</style><table id=T_1><tr><td>7</td></tr></table>"
+    made = notebook(
+        new_markdown_cell("# What moves\n\nDoes it?"),
+        code("#| fig-cap: Two points\nfig", shown({"application/vnd.plotly.v1+json": plot, "text/plain": "Figure"})),
+        code("w", shown({"application/vnd.jupyter.widget-view+json": {"model_id": "w"}, "text/plain": "IntSlider"})),
+        code("table.style", shown({"text/html": styled, "text/plain": "Styler"})),
+    )
+    state = {"w": {"model_name": "FloatProgressModel", "state": {"value": 3, "max": 7, "description": "so far"}}}
+    made.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": state}}
+    return made
+
+
 # How the result before differs from that of `record`.
 OLDER: dict[str, Any] = {
     "params": {"seed": 6, "resamples": 500},

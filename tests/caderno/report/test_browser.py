@@ -25,7 +25,7 @@ UNSANITIZED = """
 <base href="{evil}/"><form id="f" action="{evil}/form"><input name="a"></form>
 <div style="background: url({evil}/b.png); width: 9px; height: 9px"></div>
 """
-KINDS = ("index", "run", "task", "failed", "formulas", "changed", "diff")
+KINDS = ("index", "run", "task", "failed", "formulas", "live", "changed", "diff")
 AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
@@ -49,6 +49,7 @@ def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
     site.add("ranking", "skipped", ["explore"])
     site.add("a_task_with_a_very_long_name_that_fits_nowhere", "cached")
     site.add("flow", notebook=samples.formulas())
+    site.add("moves", notebook=samples.interactive())
     before = samples.record(
         "compare", fingerprint="b" * 64, started=samples.STARTED - timedelta(days=1), **samples.OLDER
     )
@@ -63,6 +64,7 @@ def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
         "task": reports / "flights/explore.html",
         "failed": reports / "flights/weather.month=2013-01.html",
         "formulas": reports / "flights/flow.html",
+        "live": reports / "flights/moves.html",
         "changed": reports / "flights/compare.html",
         "diff": write_diff(Project(site.root), earlier, new),
     }
@@ -73,7 +75,9 @@ def test_nothing_leaves_a_page_and_the_browser_has_nothing_to_complain(
     kind: str, visit: Open, pages: dict[str, Path]
 ) -> None:
     result = visit(pages[kind])
-    assert [url for url in result.requests[1:] if not url.startswith("data:")] == []
+    if kind == "live":
+        result.page.wait_for_function("document.querySelectorAll('.live iframe[style*=height]').length === 2")
+    assert [url for url in result.requests[1:] if not url.startswith(("data:", "blob:"))] == []
     assert result.complaints == []
 
 
@@ -310,7 +314,7 @@ def test_the_keyboard_reaches_the_content_first(visit: Open, pages: dict[str, Pa
     page.wait_for_url("**#main")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "live"])
 def test_the_keyboard_reaches_all_that_can_be_used_in_the_order_of_reading(
     kind: str, visit: Open, pages: dict[str, Path]
 ) -> None:
@@ -326,6 +330,17 @@ def test_the_keyboard_reaches_all_that_can_be_used_in_the_order_of_reading(
         ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert ring != "none", page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
     assert reached == list(range(every))
+
+
+def test_the_keyboard_is_not_caught_in_a_frame(visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages["live"]).page
+    page.wait_for_function("document.querySelectorAll('.live iframe[style*=height]').length === 2")
+    page.locator(".code-cell summary").first.focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.querySelector('#made').contains(document.activeElement)"):
+            return
+    raise AssertionError(page.evaluate("document.activeElement.outerHTML"))
 
 
 def test_the_keyboard_opens_code_switches_all_and_sorts(visit: Open, pages: dict[str, Path]) -> None:
