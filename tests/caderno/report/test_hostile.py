@@ -692,6 +692,7 @@ class TestInABrowser:
         html = page_of(samples, notebooks()[name], victim.evil)
         assert victim.visit(tmp_path / "page.html", html) == {}
 
+    @pytest.mark.slow
     def test_the_same_without_our_walls_does_harm_of_every_kind(self, victim: Victim, tmp_path: Path) -> None:
         harms: Counter[str] = Counter()
         harmless = []
