@@ -51,8 +51,11 @@ def render_task(
 
     `notebook` is the executed notebook, whole or as far as it came; the cells' places in `record` count in it.
     `earlier` are results of the same task from before with their directories, the newest first: the page says what
-    changed since.
+    changed since. What can't be made into a page never costs the result: then the page says why.
     """
-    from caderno.report.page import task_page  # nbconvert takes a second: only who renders pays it
+    from caderno.report.page import failed_page, task_page  # nbconvert takes a second: only who renders pays it
 
-    return task_page(record, notebook, earlier)
+    try:
+        return task_page(record, notebook, earlier)
+    except Exception as error:
+        return failed_page(record, error)

@@ -104,6 +104,11 @@ def _spelled(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def failed_page(record: TaskRecord, error: Exception) -> str:
+    """Return a page that says why there is no other; it bears no mark, so that `caderno report` tries again."""
+    return render("unmade.html.j2", stamp="0" * 16, record=record, error=f"{type(error).__name__}: {error}")
+
+
 def diff_page(old: Result, new: Result) -> str:
     """Return the page of what changed between two results of a task."""
     marked = stamp(old.record, new.record)

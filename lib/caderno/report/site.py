@@ -116,13 +116,13 @@ def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> 
 
 
 def _task_page(record: TaskRecord, place: Path, earlier: list[_Found]) -> str:
-    from caderno.report.page import task_page  # nbconvert takes a second: only who renders pays it
+    from caderno.report import render_task
 
     try:
         notebook: Mapping[str, Any] = json.loads((place / NOTEBOOK).read_bytes())
     except (OSError, ValueError):  # gone, or damaged
         notebook = {"cells": []}
-    return task_page(record, notebook, earlier)
+    return render_task(record, notebook, earlier)
 
 
 def _diff_page(old: _Found, new: _Found) -> str:

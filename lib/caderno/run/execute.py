@@ -97,7 +97,7 @@ def execute(
     try:
         with Log(log, mask) as written:
             execute_notebook(
-                nbformat.reads(raw, as_version=4),
+                _with_kernel(nbformat.reads(raw, as_version=4)),
                 None,
                 parameters=dict(parameters),
                 engine_name=_ENGINE,
@@ -189,6 +189,14 @@ def _death(control: KernelControl, log: Path) -> str:
         text = log.read_text(errors="replace").strip()
     tail = "\n".join(text.splitlines()[-20:])
     return f"the kernel's process {control.ending()}" + (f"; its last words:\n{tail}" if tail else "")
+
+
+def _with_kernel(notebook: Any) -> Any:
+    """Return the notebook, which runs in Python where it does not say in what: papermill refuses to guess."""
+    spec = notebook.metadata.setdefault("kernelspec", {"language": "python"})
+    spec.setdefault("name", "python3")
+    spec.setdefault("display_name", "Python 3")
+    return notebook
 
 
 class _Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types

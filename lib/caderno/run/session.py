@@ -205,7 +205,7 @@ class _Session:
         record = self._record(parent.run if parent else None)
         project = self._planner.project
         page = project.reports / "index.html"
-        unwritten: OSError | None = None
+        unwritten: Exception | None = None
         try:
             if ledger:
                 self._planner.store.save_run(record)
@@ -214,7 +214,7 @@ class _Session:
                 from caderno import report
 
                 page = report.write_site(project, record)
-        except OSError as error:  # MLflow is told all the same
+        except Exception as error:  # MLflow is told all the same
             unwritten = error
         if ledger and parent:
             tags = self._links(record.tasks) | {"mlflow.note.content": _note(record)}
@@ -231,8 +231,8 @@ class _Session:
         )
         if unwritten:
             raise StoreError(
-                f"the run's record or its pages can't be written: {unwritten.strerror}",
-                "make room; results of tasks that finished are there: run it again",
+                f"the run's record or its pages can't be written: {getattr(unwritten, 'strerror', None) or unwritten!r}",
+                "make room; results of tasks that finished are there: run it again, or caderno report",
             )
         return record
 

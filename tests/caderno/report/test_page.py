@@ -390,3 +390,16 @@ def test_what_was_read_undeclared_what_ran_unseen_and_the_environment_are_told(s
     assert "so a change of it would go unnoticed: data/<x>.csv." in told
     assert "so its module counts whole: tools.a:f." in told
     assert "Environment: REGION=here, API_TOKEN=(not set)." in told
+
+
+def test_what_cannot_be_made_into_a_page_never_costs_the_result(
+    samples: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("<b>odd</b>")
+
+    monkeypatch.setattr("caderno.report.page.read", breaks)
+    page = samples.soup(render_task(samples.record(), samples.story()))
+    assert page.h1.get_text() == "compare"
+    assert "RuntimeError: <b>odd</b>" in page.main.get_text()
+    assert "caderno report" in page.main.get_text()

@@ -226,3 +226,12 @@ def test_after_a_mended_notebook_only_it_and_its_downstream_run(ran: Ran) -> Non
     ran_now = {task: state for task, state in shop.run_states().items() if state != "cached"}
     assert ran_now == dict.fromkeys(("broken", "after_broken", "after_after_broken"), "succeeded")
     assert shop.store.failed("broken") is None
+
+
+def test_a_notebook_that_does_not_say_its_kernel_runs_in_python(shop: Workshop) -> None:
+    path = shop.notebook("one.ipynb", "x: int = 1", "x + 1")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"metadata": {}}))
+    shop.pipeline("one: {notebook: one.ipynb}")
+    done = shop.caderno("run")
+    assert done.code == 0, done.out
