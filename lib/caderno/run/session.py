@@ -230,8 +230,9 @@ class _Session:
             )
         )
         if unwritten:
+            why = getattr(unwritten, "strerror", None) or repr(unwritten)
             raise StoreError(
-                f"the run's record or its pages can't be written: {getattr(unwritten, 'strerror', None) or unwritten!r}",
+                f"the run's record or its pages can't be written: {why}",
                 "make room; results of tasks that finished are there: run it again, or caderno report",
             )
         return record
