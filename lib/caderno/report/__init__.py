@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from caderno.report.diff import Diff, comparable, diff_of
 from caderno.report.site import EARLIER, rebuild, run_file, task_file, write_diff, write_site
-from caderno.report.text import page_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +33,6 @@ __all__ = [
     "Diff",
     "comparable",
     "diff_of",
-    "page_name",
     "rebuild",
     "render_task",
     "run_file",

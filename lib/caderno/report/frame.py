@@ -94,7 +94,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("count", "duration", "file_name", "moment", "page_name", "run_name", "short", "size", "value"):
+    for name in ("count", "duration", "file_name", "moment", "run_name", "short", "size", "value"):
         environment.filters[name] = getattr(text, name)
     environment.filters["result"] = _result
     environment.filters["masked"] = masked
