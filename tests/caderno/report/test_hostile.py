@@ -456,6 +456,12 @@ def notebooks() -> dict[str, Maker]:
     return made | {f"made: {name}": make for name, make in MADE.items()}
 
 
+def named() -> list[Any]:
+    """All of their names; half of the many HTML ones are only tried where there is time."""
+    slow = {f"html: {name}" for name in list(HTML)[1::2]}
+    return [pytest.param(name, marks=pytest.mark.slow if name in slow else ()) for name in notebooks()]
+
+
 # What nbformat would refuse: a page is made of it all the same. Each stands for a whole notebook, or for its one cell.
 ODD: dict[str, Any] = {
     "no cells": {"metadata": {}},
@@ -685,7 +691,7 @@ def page_of(samples: ModuleType, make: Maker, evil: Server) -> str:
 class TestInABrowser:
     pytestmark = pytest.mark.browser
 
-    @pytest.mark.parametrize("name", notebooks())
+    @pytest.mark.parametrize("name", named())
     def test_a_hostile_notebook_does_no_harm(
         self, name: str, victim: Victim, samples: ModuleType, tmp_path: Path
     ) -> None:
