@@ -88,8 +88,9 @@ def diff(task: str, a: str | None, b: str | None, pipeline: str | None) -> None:
             f"{one.id} has no result before that of {new[0].started:%Y-%m-%d %H:%M} UTC: there is nothing to compare",
             "change something and run it again, or name two results",
         )
-    page = pages.write_diff(planner.project, old, new)
-    listing.show_diff(pages.diff_of(old, new), planner.project.relative(page))
+    found_out = pages.diff_of(old, new)
+    page = pages.write_diff(planner.project, found_out)
+    listing.show_diff(found_out, planner.project.relative(page))
 
 
 def _chosen(found: list[tuple[TaskRecord, Path]], word: str, task: str) -> tuple[TaskRecord, Path]:

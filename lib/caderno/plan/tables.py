@@ -13,6 +13,19 @@ _LARGEST_CSV = 200_000_000  # bytes; a larger one is not read for its rows
 _SQLITE = b"SQLite format 3\x00"
 
 
+_known: dict[tuple[str, str], Table | None] = {}
+
+
+def table_with(digest: str | None, path: Path) -> Table | None:
+    """Return the shape of a file whose content has this digest: however many tasks read or make it, it is read once."""
+    if digest is None:
+        return None
+    key = (path.suffix, digest)
+    if key not in _known:
+        _known[key] = table_of(path)
+    return _known[key]
+
+
 def table_of(path: Path) -> Table | None:
     """Return the shape of a Parquet, Feather, CSV or SQLite file, or None where it is no such file or can't be read.
 

@@ -166,7 +166,7 @@ class Diff:
 
     @cached_property
     def versions(self) -> list[Change]:
-        """Packages, Python, and the machine."""
+        """Packages and Python."""
         return list(_changes(_versions(self.old.record), _versions(self.new.record)))
 
     @cached_property
@@ -357,7 +357,7 @@ def _cell(cells: tuple[Sequence[Any], Sequence[Any]], old: int | None, new: int 
 
 def _bare(cells: Sequence[tuple[Mapping[str, Any], str]]) -> NotebookNode:
     """Return a notebook of sources alone: what nbdime is to align."""
-    kept = [{"metadata": {}, "cell_type": cell["cell_type"], "source": source} for cell, source in cells]
+    kept = [{"metadata": {}, "cell_type": cell.get("cell_type", "raw"), "source": source} for cell, source in cells]
     kept = [cell | ({"outputs": []} if cell["cell_type"] == "code" else {}) for cell in kept]
     from nbformat import from_dict  # takes a while to import
 

@@ -58,7 +58,7 @@ def stamp_in(path: Path) -> str:
 def _version() -> str:
     """Return a digest of all that makes a page look as it does, its records apart."""
     digest = hashlib.sha256()
-    for name in ("nbconvert", "nbdime", "mistune", "pygments", "nh3"):
+    for name in ("latex2mathml", "nbconvert", "nbdime", "mistune", "pygments", "nh3"):
         digest.update(f"{name} {version(name)}".encode())
     for file in sorted(Path(__file__).parent.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:

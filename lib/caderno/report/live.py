@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Live:
     before: str = ""
     after: str = ""
 
-    @property
+    @cached_property
     def data(self) -> Markup:
         """All of it as JSON that can stand in an element of the page."""
         made = {"libraries": self.libraries, "html": self.html, "before": self.before, "after": self.after}

@@ -17,7 +17,7 @@ from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from caderno.plan.records import Cell as CellRecord
-from caderno.report.outputs import Around, Caption, Room, image, left_out, render_outputs, whatever_it_holds
+from caderno.report.outputs import Around, Caption, Room, image, render_outputs, whatever_it_holds
 from caderno.report.prose import Heading, Headings, prose
 from caderno.report.safe import trusted
 from caderno.report.text import count
@@ -85,11 +85,10 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
     which the task ended, if it failed in one.
     """
     page = _Page(_language(notebook), states(notebook))
-    listed = notebook.get("cells")
-    listed = listed if isinstance(listed, list) else []
-    places = [(place, raw) for place, raw in enumerate(map(mapping, listed)) if _PAPERMILL_ERROR not in _tags(raw)]
+    every = _cells(notebook)
+    places = [(place, raw) for place, raw in enumerate(every) if _PAPERMILL_ERROR not in _tags(raw)]
     first = next((place for place, raw in places if raw.get("cell_type") == "markdown"), None)
-    title, asked, rest = opening(_source(listed[first])) if first is not None else ("", "", "")
+    title, asked, rest = opening(_source(every[first])) if first is not None else ("", "", "")
     cells, anchors = [], _anchors(places)
     for place, raw in places:
         if raw.get("cell_type") == "markdown":
@@ -97,8 +96,7 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
             html = Markup("{}").format(source)  # a book takes minutes to read
             if len(source) <= _LONGEST_PROSE:
                 html = whatever_it_holds(prose, source, page.headings, mapping(raw.get("attachments")))
-            html = html if page.room.take(html) else left_out("Prose", html)
-            cells.append(Cell("prose", place, anchors[place], html))
+            cells.append(Cell("prose", place, anchors[place], page.room.fit("Prose", html)))
         elif raw.get("cell_type") == "code":
             cell = _code(raw, place, anchors[place], page)
             if took := ran.get(place):
@@ -106,7 +104,7 @@ def read(notebook: Mapping[str, Any], ran: Mapping[int, CellRecord], failed: int
             cells.append(replace(cell, state=_state(raw, place, failed)))
         else:
             html = Markup("<pre>{}</pre>").format(_source(raw)) if _source(raw).strip() else Markup("")
-            cells.append(Cell("raw", place, anchors[place], html, name="Raw text"))
+            cells.append(Cell("raw", place, anchors[place], page.room.fit("Raw text", html), name="Raw text"))
     told = [block for cell in cells if cell.summary and cell.state == "ran" for block in cell.outputs]
     return Story(
         title=str(whatever_it_holds(prose, title).striptags()),
@@ -129,9 +127,12 @@ def opening(markdown: str) -> tuple[str, str, str]:
 
 def written(notebook: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
     """Return the cells that a person wrote, in order, each with its source."""
+    return [(raw, _source(raw)) for raw in _cells(notebook) if not _ADDED & {*_tags(raw)}]
+
+
+def _cells(notebook: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     listed = notebook.get("cells")
-    cells = map(mapping, listed if isinstance(listed, list) else [])
-    return [(raw, _source(raw)) for raw in cells if not _ADDED & {*_tags(raw)}]
+    return [mapping(raw) for raw in listed] if isinstance(listed, list) else []
 
 
 def declared(notebook: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -203,7 +204,7 @@ def _code(raw: Mapping[str, Any], place: int, anchor: str, page: _Page) -> Cell:
         kind="code",
         place=place,
         anchor=anchor,
-        html=html if page.room.take(html) else left_out("Code", html),
+        html=page.room.fit("Code", html),
         number=number,
         name=f"{name}, {count(source.count(chr(10)) + 1, 'line')}",
         outputs=tuple(render_outputs(raw.get("outputs", []), around)),

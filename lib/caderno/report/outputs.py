@@ -49,15 +49,15 @@ class Room:
     left: int = 3_000_000
     libraries: set[str] = field(default_factory=set)
 
-    def take(self, block: Markup, libraries: Collection[str] = ()) -> bool:
-        """Whether a block, with the libraries that it wants, still fits; then its place is taken."""
+    def fit(self, what: str, block: Markup, libraries: Collection[str] = ()) -> Markup:
+        """Return a block that still fits with the libraries that it wants, else a note of `what` is left out."""
         new = set(libraries) - self.libraries
         needed = len(block.encode("utf-8", "replace")) + sum(len(library(name)) for name in new)
         if needed > self.left:
-            return False
+            return _note(f"{what} of {size(len(block))}, left out here; notebook.ipynb has it.")
         self.left -= needed
         self.libraries |= new
-        return True
+        return block
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,8 @@ def render_outputs(outputs: Any, around: Around) -> list[Markup]:
     found = []
     for output in as_meant(_merged(map(mapping, listed))):
         block = whatever_it_holds(_one, output, around)
-        found.append(block if around.room.take(block, libraries(block) or ()) else left_out("An output", block))
+        found.append(around.room.fit("An output", block, libraries(block) or ()))
     return [block for block in found if block]
-
-
-def left_out(what: str, block: Markup) -> Markup:
-    """Return what stands in place of a block for which there is no room."""
-    return _note(f"{what} of {size(len(block))}, left out here; notebook.ipynb has it.")
 
 
 def traceback_html(lines: str) -> Markup:
@@ -210,8 +205,8 @@ def _text(text: str, name: str, errors: bool = False) -> Markup:
     shown = text
     if len(text) > _LONGEST_TEXT:
         half = _LONGEST_TEXT // 2
-        left_out = size(weight - len((text[:half] + text[-half:]).encode("utf-8", "replace")))
-        shown = f"{text[:half]}\n\n  … {left_out} left out here; notebook.ipynb has all of it …\n\n{text[-half:]}"
+        cut = size(weight - len((text[:half] + text[-half:]).encode("utf-8", "replace")))
+        shown = f"{text[:half]}\n\n  … {cut} left out here; notebook.ipynb has all of it …\n\n{text[-half:]}"
     kind = "stream errors" if errors else "stream"
     block = Markup('<pre class="{}" tabindex="0">{}</pre>').format(kind, _ansi(shown))
     if errors:

@@ -109,7 +109,7 @@ def failed_page(record: TaskRecord, error: Exception) -> str:
     return render("unmade.html.j2", stamp="0" * 16, record=record, error=f"{type(error).__name__}: {error}")
 
 
-def diff_page(old: Result, new: Result) -> str:
+def diff_page(diff: Diff) -> str:
     """Return the page of what changed between two results of a task."""
-    marked = stamp(old.record, new.record)
-    return render("diff.html.j2", stamp=marked, diff=Diff(old, new), old=old.record, new=new.record)
+    old, new = diff.old.record, diff.new.record
+    return render("diff.html.j2", stamp=stamp(old, new), diff=diff, old=old, new=new)

@@ -24,7 +24,7 @@ from caderno.plan.records import RunRecord, TaskRecord
 from caderno.plan.store import NOTEBOOK, PAGE, RUNS, Store, read_record
 from caderno.project import Project
 from caderno.report.dag import tally
-from caderno.report.diff import Result
+from caderno.report.diff import Diff, diff_of
 from caderno.report.disk import link, write
 from caderno.report.frame import render, stamp, stamp_in
 from caderno.report.run_page import Row, conclusions, run_page, run_stamp
@@ -64,10 +64,11 @@ def write_site(project: Project, run: RunRecord) -> Path:
     return _write_index(project, run, rows)
 
 
-def write_diff(project: Project, old: _Found, new: _Found) -> Path:
-    """Write and return the page of what changed between two results of a task, given with their directories."""
-    page = _folder(project, new[0].pipeline) / "diff" / diff_name(old[0], new[0])
-    write(page, _diff_page(old, new))
+def write_diff(project: Project, diff: Diff) -> Path:
+    """Write and return the page of what changed between two results of a task."""
+    old, new = diff.old.record, diff.new.record
+    page = _folder(project, new.pipeline) / "diff" / diff_name(old, new)
+    write(page, _diff_page(diff))
     return page
 
 
@@ -109,7 +110,7 @@ def rebuild(project: Project, told: Callable[[Path], None] = lambda _: None) -> 
             link(page, folder / page_name(task))
         for page, old, new in _diffs(folder, records):
             if stamp_in(page) != stamp(old[0], new[0]):
-                put(page, _diff_page(old, new))
+                put(page, _diff_page(diff_of(old, new)))
     if last:
         _write_index(project, *last, anew=True)
     return count
@@ -125,10 +126,10 @@ def _task_page(record: TaskRecord, place: Path, earlier: list[_Found]) -> str:
     return render_task(record, notebook, earlier)
 
 
-def _diff_page(old: _Found, new: _Found) -> str:
+def _diff_page(diff: Diff) -> str:
     from caderno.report.page import diff_page
 
-    return diff_page(Result.at(*old), Result.at(*new))
+    return diff_page(diff)
 
 
 def _folder(project: Project, pipeline: str) -> Path:
@@ -207,7 +208,7 @@ def _write_index(project: Project, run: RunRecord, rows: Mapping[str, Row], anew
         "index.html.j2",
         project=project.root.name,
         run=run,
-        conclusion=next((row for row in conclusions(run, rows) if row.summary), None),
+        conclusion=_conclusion(run, rows),
         entries=entries,
         latest=set(latest.values()),
     )
@@ -216,7 +217,7 @@ def _write_index(project: Project, run: RunRecord, rows: Mapping[str, Row], anew
 
 
 def _entry(run: RunRecord, rows: Mapping[str, Row]) -> Entry:
-    row = next((row for row in conclusions(run, rows) if row.summary), None)
+    row = _conclusion(run, rows)
     html = render(
         "entry.html.j2",
         run=run,
@@ -225,6 +226,10 @@ def _entry(run: RunRecord, rows: Mapping[str, Row]) -> Entry:
         said=_first_words(row.summary) if row else "",
     )
     return Entry(run.run, run.state, file_name(f"{run.pipeline}.{run.profile or ''}"), trusted(html))
+
+
+def _conclusion(run: RunRecord, rows: Mapping[str, Row]) -> Row | None:
+    return next((row for row in conclusions(run, rows) if row.summary), None)
 
 
 def _first_words(summary: Markup) -> str:

@@ -36,14 +36,16 @@ def page_name(task: str) -> str:
 
 def result_name(task: str, fingerprint: str, state: str = "succeeded") -> str:
     """Return the file name of the page of one result of a task, as good as for ever; failed attempts have their own."""
-    end = "" if state in ("succeeded", "cached") else ".failed"
-    return f"{file_name(task)}.{fingerprint[:16]}{end}.html"
+    return f"{file_name(task)}.{_attempt(fingerprint, state)}.html"
 
 
 def diff_name(old: TaskRecord, new: TaskRecord) -> str:
     """Return the file name of the page of what changed between two results of a task."""
-    ends = [one.fingerprint[:16] + ("" if one.state == "succeeded" else ".failed") for one in (old, new)]
-    return f"{file_name(new.task)}.{'..'.join(ends)}.html"
+    return f"{file_name(new.task)}.{'..'.join(_attempt(one.fingerprint, one.state) for one in (old, new))}.html"
+
+
+def _attempt(fingerprint: str, state: str) -> str:
+    return fingerprint[:16] + ("" if state in ("succeeded", "cached") else ".failed")
 
 
 def run_name(run: str) -> str:

@@ -17,7 +17,7 @@ from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Cell, Failure, Git, Input, Output, TaskRecord
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
-from caderno.plan.tables import table_of
+from caderno.plan.tables import table_with
 from caderno.run import execute as executing
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.ledger import Ledger, Open
@@ -276,7 +276,7 @@ def _outputs(context: RunContext, task: Task, tracked: Open, staged: Path) -> tu
             digest=digest,
             size=size,
             model_uri=model.uri if model else None,
-            table=table_of(staged / path),
+            table=table_with(digest, staged / path),
         )
     if missing:
         return {}, Failure(kind="missing output", message=f"the notebook did not write: {', '.join(missing)}")
@@ -287,7 +287,7 @@ def _with_tables(context: RunContext, resolved: Resolved) -> dict[str, list[Inpu
     """Return the inputs with their shapes."""
     root = context.planner.project.root
     return {
-        name: [item.model_copy(update={"table": table_of(root / item.path)}) for item in items]
+        name: [item.model_copy(update={"table": table_with(item.digest, root / item.path)}) for item in items]
         for name, items in resolved.inputs.items()
     }
 

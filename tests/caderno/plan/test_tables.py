@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from caderno.plan.records import Table
-from caderno.plan.tables import table_of
+from caderno.plan.tables import table_of, table_with
 
 FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y\nz", None]})
 
@@ -54,3 +54,11 @@ def test_nothing_and_a_folder_have_no_shape(tmp_path: Path) -> None:
     assert table_of(tmp_path) is None
     assert table_of(tmp_path / "gone.csv") is None
     assert table_of(tmp_path / ("x" * 400 + ".csv")) is None
+
+
+def test_a_content_is_read_once_wherever_it_stands(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    first = table_with("digest", tmp_path / "t.csv")
+    assert first == Table(rows=3, columns={"a": "", "b": ""})
+    assert table_with("digest", tmp_path / "moved.csv") is first
+    assert table_with(None, tmp_path / "t.csv") is None

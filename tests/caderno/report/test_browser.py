@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from caderno.project import Project
-from caderno.report import write_diff
+from caderno.report import diff_of, write_diff
 
 # Written past the sanitizer, to try the second wall: the page's own policy.
 UNSANITIZED = """
@@ -66,7 +66,7 @@ def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
         "formulas": reports / "flights/flow.html",
         "live": reports / "flights/moves.html",
         "changed": reports / "flights/compare.html",
-        "diff": write_diff(Project(site.root), earlier, new),
+        "diff": write_diff(Project(site.root), diff_of(earlier, new)),
     }
 
 
@@ -124,7 +124,7 @@ def test_hostile_names_do_nothing_on_any_page(
         site.add(task, notebook=samples.notebook(samples.code(attack), said), earlier=[old], **hostile)
     site.write(description=attack, command=attack, user=attack, host=attack, profile=attack)
     new = (samples.record("a", **hostile), site.root / site.tasks[0].folder)
-    write_diff(Project(site.root), old, new)
+    write_diff(Project(site.root), diff_of(old, new))
     made = sorted((site.root / "reports").rglob("*.html"))
     assert len(made) == 9
     for page in made:

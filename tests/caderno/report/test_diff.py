@@ -13,7 +13,7 @@ from nbformat.v4 import new_markdown_cell
 
 from caderno.plan.records import Input, Output, Table
 from caderno.project import Project
-from caderno.report import write_diff
+from caderno.report import diff_of, write_diff
 from caderno.report.diff import Change, Diff, MetricChange, Result, comparable, measured, metric_changes
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def test_the_diff_page_says_the_same(site: Site, samples: ModuleType) -> None:
     older = samples.record(fingerprint="1" * 64, started=samples.STARTED - timedelta(days=1), **samples.OLDER)
     old = site.keep(older, samples.older())
     new = site.keep(samples.record(), samples.story())
-    path = write_diff(Project(site.root), old, new)
+    path = write_diff(Project(site.root), diff_of(old, new))
     assert path.relative_to(site.root).as_posix() == (
         "reports/flights/diff/compare.1111111111111111..c0ffee9a3f9a3f9a.html"
     )

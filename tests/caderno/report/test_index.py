@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 
 from caderno.plan.store import Store
 from caderno.project import Project
-from caderno.report import rebuild, write_diff, write_site
+from caderno.report import diff_of, rebuild, write_diff, write_site
 
 if TYPE_CHECKING:
     Site = Any
@@ -181,7 +181,7 @@ def test_diff_pages_are_kept_up_to_date(ran: Site) -> None:
     project = Project(ran.root)
     home = ran.root / "data/flights/dataset"
     new, old = Store.before(home, None, 2)
-    page = write_diff(project, old, new)
+    page = write_diff(project, diff_of(old, new))
     page.write_text("stale")
     rebuild(project)
     assert 'id="causes"' in page.read_text(encoding="utf-8")

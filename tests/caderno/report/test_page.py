@@ -276,7 +276,7 @@ def test_a_figure_has_a_number_and_the_words_of_its_cell(page: Page, samples: Mo
     ]
 
 
-@pytest.mark.parametrize("kind", ["text", "texts", "html", "pictures", "prose", "code"])
+@pytest.mark.parametrize("kind", ["text", "texts", "html", "pictures", "prose", "code", "raw"])
 def test_fifty_megabytes_make_a_page_of_less_than_five_that_says_what_is_left_out(
     kind: str, page: Page, samples: ModuleType
 ) -> None:
@@ -288,6 +288,7 @@ def test_fifty_megabytes_make_a_page_of_less_than_five_that_says_what_is_left_ou
         "html": lambda: [samples.code("1", *[samples.shown({"text/html": f"<p>{megabyte}</p>"})] * 50)],
         "pictures": lambda: [samples.code("1", *[samples.shown({"image/png": noise})] * 50)],
         "prose": lambda: [new_markdown_cell(megabyte * 5) for _ in range(10)],
+        "raw": lambda: [new_raw_cell(megabyte * 5) for _ in range(10)],
         "code": lambda: [samples.code(f'x = "{megabyte}"') for _ in range(5)],
     }[kind]()
     plot = samples.shown({"application/vnd.plotly.v1+json": {"data": []}})
