@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
 import os
 import signal
 import sys
+from typing import Any
 
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36  # prctl(2)
@@ -44,6 +46,7 @@ def run() -> None:
     if watch.WATCH in os.environ:
         watch.start(os.environ.pop(watch.WATCH))
     from ipykernel.kernelapp import IPKernelApp
+    from jupyter_client.jsonutil import json_default
 
     class KernelApp(IPKernelApp):
         def start(self) -> None:
@@ -52,6 +55,19 @@ def run() -> None:
             if self.control_thread and self.control_thread.is_alive():
                 self.control_thread.stop()
                 self.control_thread.join()
+
+        def init_sockets(self) -> None:
+            """Send text with half a surrogate pair too: what fails to be packed takes the cell's end with it."""
+            super().init_sockets()  # type: ignore[no-untyped-call]
+            pack = self.session.pack
+
+            def packed(content: Any) -> bytes:
+                try:
+                    return bytes(pack(content))
+                except UnicodeEncodeError:
+                    return json.dumps(content, default=json_default).encode()  # as escapes, which are ASCII
+
+            self.session.pack = packed
 
     KernelApp.launch_instance()
 
