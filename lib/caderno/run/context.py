@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 TASK_RUN = "CADERNO_TASK_RUN"  # the environment variable that names the task's MLflow run
+RUN_TAG = "caderno.run"
 TASK_RUN_TAG = "caderno.task_run"
 
 

@@ -82,8 +82,8 @@ def any_left(project: Project) -> bool:
     return any(_folder(project).glob("*.jsonl")) or any((project.state / UNTOLD).glob("*"))
 
 
-def orphans(project: Project, tracking_uri: str) -> Iterator[dict[str, Path]]:
-    """Yield {MLflow run id: where its record stands, if it has one} of each dead engine that wrote to `tracking_uri`.
+def orphans(project: Project, tracking_uri: str) -> Iterator[tuple[str, dict[str, Path]]]:
+    """Yield (run, {MLflow run id: where its record would stand}) of each dead engine that wrote to `tracking_uri`.
 
     Its journal is removed when the caller asks for the next one.
     """
@@ -96,7 +96,7 @@ def orphans(project: Project, tracking_uri: str) -> Iterator[dict[str, Path]]:
             uri, still_open = _read(file.read())
             if uri not in (tracking_uri, None):
                 continue
-            yield {run: Path(place) for run, place in still_open.items()}
+            yield path.stem, {run: Path(place) for run, place in still_open.items()}
             path.unlink(missing_ok=True)
 
 

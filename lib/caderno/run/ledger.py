@@ -172,11 +172,12 @@ def make_up(project: Project, pipeline: str, say: Callable[[str], None]) -> None
 
     `say` is told what was done. Raises TrackingError where the store does not answer: all is kept for a later run.
     """
-    for still_open in orphans(project, tracking_uri(project)):
-        if still_open:
-            tracking = Tracking(project, pipeline)
-            for run_id, place in still_open.items():
-                _make_up_for(tracking, run_id, place)
+    for run, still_open in orphans(project, tracking_uri(project)):
+        tracking = Tracking(project, pipeline)
+        for run_id, place in still_open.items():
+            _make_up_for(tracking, run_id, place)
+        for run_id in tracking.running(run):  # opened, and the engine was killed before it could note so
+            tracking.finish(run_id, STATUS["killed"])
     for server in sorted(_untold(project).glob(f"*/{_SERVER}")):
         _deliver(project, server.parent, say)
 

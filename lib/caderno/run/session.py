@@ -16,6 +16,7 @@ from caderno.plan.planner import FORCED, Plan, Planner, Resolved
 from caderno.plan.records import Cell, RunRecord, RunState, RunTask, TrackingRun
 from caderno.run import journal as journals
 from caderno.run import provenance
+from caderno.run.context import RUN_TAG
 from caderno.run.outcomes import Outcomes
 from caderno.run.stop import Stop
 from caderno.run.tracking import loaded_when_used
@@ -124,7 +125,7 @@ class _Session:
 
         project, name = self._planner.project, self._plan.pipeline.name
         ledger = Ledger(project, name, self.id, self._warn)
-        tags = source_tags(self._git, self._user) | {"caderno.run": self.id, "caderno.pipeline": name}
+        tags = source_tags(self._git, self._user) | {RUN_TAG: self.id, "caderno.pipeline": name}
         tags["mlflow.source.name"] = self._options.command
         parent = ledger.start(f"{name} {self.id}", tags, self._planner.store.run_file(self.id))
         context = RunContext(
@@ -207,10 +208,11 @@ class _Session:
         page = project.reports / "index.html"
         unwritten: Exception | None = None
         try:
-            if ledger:
+            told = ledger is not None or self._planner.store.last_run() is None  # a full disk may have kept it
+            if told:
                 self._planner.store.save_run(record)
                 self._planner.save()
-            if ledger or not page.exists():
+            if told or not page.exists():
                 from caderno import report
 
                 page = report.write_site(project, record)

@@ -27,7 +27,7 @@ from caderno.plan.environment import masked
 from caderno.plan.records import Git, TaskRecord, TrackingRun
 from caderno.plan.store import LOGGING, NOTEBOOK, PAGE, RECORD
 from caderno.project import Project
-from caderno.run.context import TASK_RUN, TASK_RUN_TAG
+from caderno.run.context import RUN_TAG, TASK_RUN, TASK_RUN_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -321,6 +321,13 @@ class Tracking:
         )
         for run in left_open:
             self.client.set_terminated(run.info.run_id, "KILLED")
+
+    @_guarded
+    def running(self, run: str) -> list[str]:
+        """Return the ids of what a run of a pipeline, any pipeline, has open."""
+        experiments = [one.experiment_id for one in self.client.search_experiments()]
+        found = self.client.search_runs(experiments, f"tags.`{RUN_TAG}` = '{run}' and attributes.status = 'RUNNING'")
+        return [one.info.run_id for one in found]
 
     @_guarded
     def is_running(self, run_id: str) -> bool:

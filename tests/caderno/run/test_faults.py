@@ -133,6 +133,32 @@ def test_killed_at_random_moments_nothing_is_torn_and_the_next_run_goes_on(shop:
         right_after(shop)
 
 
+OPENS = """
+import os, sys
+from pathlib import Path
+from caderno.project import Project
+from caderno.run.context import RUN_TAG
+from caderno.run.ledger import Ledger
+from caderno.run.tracking import Tracking
+opened = Tracking.start
+Tracking.start = lambda *args: opened(*args) and os._exit(9)
+ledger = Ledger(Project(Path.cwd()), "another", "lost", print)
+ledger.start("another lost", {RUN_TAG: "lost"}, Path("nowhere"))
+"""
+
+
+def test_a_run_that_was_opened_as_its_engine_died_is_ended_by_the_next(shop: Workshop) -> None:
+    """MLflow knows it, the journal does not yet."""
+    project(shop)
+    command = [sys.executable, "-c", OPENS]
+    assert subprocess.run(command, cwd=shop.root, env=shop.environment(), check=False).returncode == 9
+    client = shop.client()
+    [lost] = client.search_runs([client.get_experiment_by_name("another").experiment_id])
+    assert lost.info.status == "RUNNING"
+    right_after(shop)
+    assert client.get_run(lost.info.run_id).info.status == "KILLED"
+
+
 FIRST = """
 import os, sys
 from pathlib import Path

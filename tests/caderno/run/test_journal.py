@@ -29,7 +29,7 @@ def dies(act: Callable[[], object]) -> None:
 def found(shop: Workshop, uri: str = URI) -> dict[str, str]:
     return {
         run: STATUS[one.state] if (one := record_at(place, run)) else "KILLED"
-        for left in orphans(shop.project, uri)
+        for _, left in orphans(shop.project, uri)
         for run, place in left.items()
     }
 
