@@ -50,6 +50,18 @@ def parameters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
     return [CompletionItem(name, help=comment) for name, comment in found.items() if name.startswith(incomplete)]
 
 
+def versions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the aliases, and the versions that the ledger knows of the pipeline's model."""
+    from caderno.deliver.delivery import LEDGER, ledger_of
+
+    project, pipeline = _project(), _pipeline(ctx)
+    known = ["champion", "challenger"]
+    if project and pipeline and pipeline.gate and (project.data / LEDGER).exists():
+        model = pipeline.gate.model or pipeline.name
+        known += dict.fromkeys(row.entry.version for row in ledger_of(project).rows(model))
+    return _items(known, incomplete)
+
+
 def profiles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names in params/profiles/."""
     project = _project()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from caderno.deliver.statistics import GREATER_IS_BETTER, Difference
+from caderno.spec.file import GateFile
 
 Outcome = Literal["promote", "hold", "refuse"]
 
@@ -16,8 +17,8 @@ Outcome = Literal["promote", "hold", "refuse"]
 class Bound:
     """What a metric must not fall below or rise above; None where that is free."""
 
-    least: float | None = None
-    most: float | None = None
+    min: float | None = None
+    max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Gate:
     equivalence: float = 0.0
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     slices: Mapping[str, float] = field(default_factory=dict)
+
+
+def rules(gate: GateFile) -> Gate:
+    """Return the rules as the pipeline file has them."""
+    bounds = {name: Bound(bound.min, bound.max) for name, bound in gate.bounds.items()}
+    return Gate(gate.metric, gate.margin, gate.equivalence, bounds, gate.slices)
 
 
 @dataclass(frozen=True)
@@ -94,13 +101,13 @@ def decide(evidence: Evidence, gate: Gate) -> Decision:
 
 
 def _within(name: str, bound: Bound, value: float | None) -> Finding:
-    least = f"at least {bound.least:g}" if bound.least is not None else ""
-    most = f"at most {bound.most:g}" if bound.most is not None else ""
+    least = f"at least {bound.min:g}" if bound.min is not None else ""
+    most = f"at most {bound.max:g}" if bound.max is not None else ""
     wanted = " and ".join(filter(None, (least, most)))
     if value is None or math.isnan(value):
         return Finding(f"bound of {name}", "refuse", f"not measured, wanted {wanted}")
-    low = -math.inf if bound.least is None else bound.least
-    high = math.inf if bound.most is None else bound.most
+    low = -math.inf if bound.min is None else bound.min
+    high = math.inf if bound.max is None else bound.max
     verdict: Outcome = "promote" if low <= value <= high else "refuse"
     return Finding(f"bound of {name}", verdict, f"{value:.4g}, wanted {wanted}")
 

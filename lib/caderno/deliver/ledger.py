@@ -8,12 +8,14 @@ elsewhere too, by whoever moves an alias.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sql
@@ -24,7 +26,7 @@ from caderno.errors import CadernoError, StoreError
 Action = Literal["release", "decide", "approve", "refuse", "promote", "rollback"]
 GENESIS = "0" * 64
 _BUSY = 30.0  # seconds to wait for another writer
-_LOCK = 0x0CADE2  # of PostgreSQL's advisory locks
+_LOCK, _TURN = 0x0CADE2, 0x0CADE3  # of PostgreSQL's advisory locks
 
 _TABLES = sql.MetaData()
 _ROWS = sql.Table(
@@ -157,6 +159,18 @@ class Ledger:
         if head not in (None, GENESIS, *(one.hash for one in found)):
             faults.append(Fault(place + 1, "the end was cut off: a row that was written is not there"))
         return faults
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold off all who take their turn, while inside: rows and aliases change together. Ends with the process."""
+        if self._engine.dialect.name == "postgresql":
+            with self._guarded(), self._engine.connect() as connection:
+                connection.execute(sql.select(sql.func.pg_advisory_lock(_TURN)))
+                yield
+            return
+        with Path(f"{self._engine.url.database}.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def _writing(self) -> Iterator[sql.Connection]:

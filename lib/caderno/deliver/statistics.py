@@ -150,6 +150,7 @@ METRICS: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike], Me
     "root_mean_squared_error": root_mean_squared_error,
 }
 GREATER_IS_BETTER = frozenset({"roc_auc"})
+DESCRIBING: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike], Metric]] = {}
 
 
 # Independent rows.

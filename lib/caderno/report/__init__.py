@@ -10,6 +10,7 @@ that is shut in.
     dag.py       the pipeline's picture      live.py      interactive outputs, in frames
     timeline.py  its tasks over time         widgets.py   Jupyter widgets as they were left
     diff.py      what changed                safe.py      the only door for HTML that is not ours
+    decision.py  the gate's decision         disk.py      pages on disk
     notebook.py  cells -> what pages show    untrusted.py JSON that may be anything
     frame.py     templates, policy, marks    text.py      numbers, times, names in words
 """
@@ -18,7 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from caderno.report.decision import decision_file, decision_page
 from caderno.report.diff import Diff, comparable, diff_of
+from caderno.report.disk import link
 from caderno.report.site import EARLIER, rebuild, run_file, task_file, write_diff, write_site
 
 if TYPE_CHECKING:
@@ -32,7 +35,10 @@ __all__ = [
     "EARLIER",
     "Diff",
     "comparable",
+    "decision_file",
+    "decision_page",
     "diff_of",
+    "link",
     "rebuild",
     "render_task",
     "run_file",

@@ -14,16 +14,16 @@ from caderno.plan.records import Git
 
 def git_state(root: Path) -> Git | None:
     """Return the commit that `root` stands at, or None where it is no git checkout with a commit."""
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "HEAD")
     if not commit:
         return None
-    branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")
-    return Git(commit=commit, branch=branch or None, dirty=bool(_git(root, "status", "--porcelain")))
+    branch = git(root, "symbolic-ref", "--short", "-q", "HEAD")
+    return Git(commit=commit, branch=branch or None, dirty=bool(git(root, "status", "--porcelain")))
 
 
 def user_name(root: Path) -> str:
     """Return the name in git's configuration, else the login name."""
-    name = _git(root, "config", "user.name")
+    name = git(root, "config", "user.name")
     if name:
         return name
     try:
@@ -44,7 +44,8 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {cores} core{'s' * (cores != 1)}, {memory:.1f} GB"
 
 
-def _git(root: Path, *arguments: str) -> str:
+def git(root: Path, *arguments: str) -> str:
+    """Return what a git command says in `root`, or nothing where it fails or says nothing."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

@@ -26,9 +26,9 @@ from caderno.errors import InvalidPipeline, Problem, did_you_mean
 from caderno.spec.yaml import Document, Key
 
 _NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
-_DURATION = r"^\s*(\d+(?:\.\d+)?)\s*([smhd])\s*$"
+_DURATION = r"^\s*(\d+(?:\.\d+)?)\s*(ms|[smhd])\s*$"
 _MEMORY = r"^\s*(\d+(?:\.\d+)?)\s*([KMGTkmgt])B?\s*$"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Scalar = str | int | float | bool
@@ -157,6 +157,54 @@ class TaskFile(_Mapping):
     )
 
 
+Metric = Literal["roc_auc", "brier", "log_loss", "mean_absolute_error", "root_mean_squared_error"]
+
+
+class BoundFile(_Mapping):
+    """Between which values a metric must be; None where that is free."""
+
+    min: float | None = Field(None, description="The least that is let through.")
+    max: float | None = Field(None, description="The most that is let through.")
+
+
+class GateFile(_Mapping):
+    """The rules by which a candidate may follow the champion."""
+
+    candidates: str = Field(description="TASK.OUTPUT of kind mlflow-model: the best of these is released.")
+    test: str = Field(description="TASK.OUTPUT: the table of rows that no candidate saw, on which models are compared.")
+    outcome: str = Field(description="The column of what really happened: 0 and 1, or a number.")
+    unit: str | None = Field(
+        None, description="The column within whose values rows depend on one another, such as day; else none do."
+    )
+    metric: Metric = Field(description="What candidate and champion are compared by.")
+    margin: float = Field(
+        0.0,
+        description="By more than this the candidate must be better for sure; below 0: it may be worse by that.",
+    )
+    equivalence: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="A difference that is for sure within ± this counts as none."
+    )
+    bounds: dict[Name, BoundFile] = Field(
+        {},
+        description="Metrics of the candidate alone, the gate's or those its notebook logged, with min and max.",
+    )
+    slices: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="Columns, and by how much the candidate may be worse within each of their values."
+    )
+    contract: str | None = Field(
+        None,
+        pattern=r"^[\w.]+:\w+$",
+        description="module:object under lib/ that checks the test rows, by its validate() or a call.",
+    )
+    latency: Duration | None = Field(None, description="The longest that the model may take for one row, such as 50ms.")
+    size: Memory | None = Field(None, description="The most that the model's files may take, such as 100M.")
+    approvals: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="How many people must approve: 1 if delivery is manual, else 0."
+    )
+    four_eyes: bool = Field(False, description="Whether the author of the commit can't be the one who approves.")
+    model: Name | None = Field(None, description="The model's name in MLflow's registry; default: the pipeline's.")
+
+
 class PipelineFile(_Mapping):
     """A pipeline: its tasks, and parameters for each task whose notebook declares them."""
 
@@ -175,6 +223,10 @@ class PipelineFile(_Mapping):
     )
     resources: dict[Name, Amount] = Field(
         {}, description="How much of each resource a run has, such as gpu: 1; tasks name what they take."
+    )
+    gate: GateFile | None = Field(None, description="The rules by which a candidate may follow the champion.")
+    delivery: Literal["manual", "automatic"] = Field(
+        "manual", description="Whether a run itself releases its best candidate, and promotes it if the gate lets it."
     )
     tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)] = Field(
         description="The tasks by name; edges come from their inputs."
@@ -198,10 +250,14 @@ def _order(problem: Problem) -> tuple[str, int]:
 
 def _known(parent: Key) -> Iterable[str]:
     """Return the keys of the mapping that stands at `parent`."""
-    match len(parent):
-        case 0:
+    match parent:
+        case ():
             return PipelineFile.model_fields
-        case 2:
+        case ("gate",):
+            return GateFile.model_fields
+        case ("gate", *_):
+            return BoundFile.model_fields
+        case (_, _):
             return TaskFile.model_fields
         case _:
             return ["from"]  # of an axis

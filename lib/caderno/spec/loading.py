@@ -13,6 +13,7 @@ from caderno.project import Project
 from caderno.spec import notebook as notebooks
 from caderno.spec import types, yaml
 from caderno.spec.file import FromOutput, PipelineFile, TaskFile, validate
+from caderno.spec.gating import check_gate
 from caderno.spec.matrix import UNKNOWN, axes_text, task_id, unfold
 from caderno.spec.notebook import UNSET, Notebook
 from caderno.spec.pipeline import (
@@ -156,6 +157,7 @@ class _Unfolder:
                 tasks[unfolded.id] = unfolded
         if not any(isinstance(notebook, tuple) for notebook in self.read.values()):
             self._check_shared()
+        check_gate(self.file, self._problem)
         if self.problems:
             raise InvalidPipeline(dict.fromkeys(self.problems))
         ordered = {task_id: tasks[task_id] for task_id in self._order(tasks)}
@@ -172,6 +174,8 @@ class _Unfolder:
             self.file.resources,
             None if self.file.preload is None else tuple(self.file.preload),
             {axis: source for axis, source in self.sources.items() if axis not in self.values},
+            self.file.gate,
+            self.file.delivery,
             closed,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from caderno.errors import InvalidPipeline, Problem
+from caderno.spec.file import GateFile
 from caderno.spec.matrix import UNKNOWN
 from caderno.spec.notebook import Notebook
 from caderno.spec.select import named, with_upstream
@@ -113,6 +114,7 @@ class Pipeline:
 
     `preload` are the modules that warm kernels have imported, None for those that notebooks import.
     `open` names the outputs that the values of matrices will come from, by task of the file and axis.
+    `gate` are the rules for its models, which with `delivery` "automatic" a run itself applies.
     """
 
     name: str
@@ -122,6 +124,8 @@ class Pipeline:
     resources: Mapping[str, int] = field(default_factory=dict)
     preload: tuple[str, ...] | None = None
     open: Mapping[OpenAxis, FromTask] = field(default_factory=dict)
+    gate: GateFile | None = None
+    delivery: str = "manual"
     _unfold: Callable[[Mapping[OpenAxis, Sequence[Any]]], Pipeline] | None = field(default=None, repr=False)
 
     def closed(self, values: Mapping[OpenAxis, Sequence[Any]]) -> Pipeline:
