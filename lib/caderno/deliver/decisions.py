@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from caderno import report
 from caderno.deliver.candidates import Candidate
 from caderno.deliver.evidence import Measured
-from caderno.deliver.gate import Decision, Outcome, improvement
+from caderno.deliver.gate import Decision, Kind, Outcome, improvement
 from caderno.deliver.standing import Version, Wanted
 from caderno.deliver.statistics import Difference
 from caderno.errors import StoreError
@@ -50,6 +50,7 @@ class Rule(_Model):
     rule: str
     verdict: Outcome
     figures: str
+    kind: Kind
 
 
 class Slice(_Model):
@@ -153,7 +154,9 @@ def record_of(
         champion=champion.number if champion else None,
         champion_task=str(champion.released.entry.facts["task"]) if champion else None,
         outcome=decided.outcome,
-        rules=[Rule(rule=one.rule, verdict=one.verdict, figures=one.figures) for one in decided.findings],
+        rules=[
+            Rule(rule=one.rule, verdict=one.verdict, figures=one.figures, kind=one.kind) for one in decided.findings
+        ],
         metric=gate.metric,
         metrics=dict(found.metrics),
         champion_metrics=dict(measured.champion),

@@ -125,13 +125,13 @@ def _compared(
             slices[name] = _difference(part, [one[chosen] for one in predictions], gate.metric, several)
             sizes[name] = int(chosen.sum())
     metrics = {**question.logged, **(found[0] if found else {})}
-    units = rows.outcome if rows.unit is None else rows.unit
+    units = None if rows.unit is None else np.unique(rows.unit)
     return Measured(
         Evidence(metrics, difference, slices, tuple(broken)),
         found[1] if len(found) > 1 else {},
         len(rows.outcome),
-        len(np.unique(units)) if rows.unit is not None else len(units),
-        f"{units.min()} to {units.max()}" if rows.unit is not None else "",
+        len(rows.outcome) if units is None else len(units),
+        "" if units is None else f"{units[0]} to {units[-1]}",
         confidence,
         sizes,
         packaged,

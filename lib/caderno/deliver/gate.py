@@ -11,6 +11,7 @@ from caderno.deliver.statistics import GREATER_IS_BETTER, Difference
 from caderno.spec.file import GateFile
 
 Outcome = Literal["promote", "hold", "refuse"]
+Kind = Literal["check", "bound", "better", "slice"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Finding:
     rule: str
     verdict: Outcome
     figures: str
+    kind: Kind = "bound"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def decide(evidence: Evidence, gate: Gate) -> Decision:
     is practically the same; the first model has nobody to beat.
     """
     findings = [
-        *(Finding("check", "refuse", what) for what in evidence.broken),
+        *(Finding("check", "refuse", what, "check") for what in evidence.broken),
         *(_within(name, bound, evidence.metrics.get(name)) for name, bound in gate.bounds.items()),
         _better(evidence.difference, gate),
         *(_no_worse(where, found, gate) for where, found in evidence.slices.items()),
@@ -115,18 +117,18 @@ def _within(name: str, bound: Bound, value: float | None) -> Finding:
 def _better(found: Difference | None, gate: Gate) -> Finding:
     rule = f"{gate.metric} against the champion"
     if found is None:
-        return Finding(rule, "promote", "there is no champion yet")
+        return Finding(rule, "promote", "there is no champion yet", "better")
     gain = improvement(found, gate.metric)
     figures = _told(gain)
     if math.isnan(gain.low):
-        return Finding(rule, "hold", "the interval is not defined on these rows")
+        return Finding(rule, "hold", "the interval is not defined on these rows", "better")
     if gate.equivalence > 0 and -gate.equivalence <= gain.low and gain.high <= gate.equivalence:
-        return Finding(rule, "hold", f"{figures}: practically the same, within ±{gate.equivalence:g}")
+        return Finding(rule, "hold", f"{figures}: practically the same, within ±{gate.equivalence:g}", "better")
     if gain.low > gate.margin:
-        return Finding(rule, "promote", f"{figures}: more than {gate.margin:g} for sure")
+        return Finding(rule, "promote", f"{figures}: more than {gate.margin:g} for sure", "better")
     if gain.high < min(gate.margin, 0.0):
-        return Finding(rule, "refuse", f"{figures}: worse for sure")
-    return Finding(rule, "hold", f"{figures}: not more than {gate.margin:g} for sure")
+        return Finding(rule, "refuse", f"{figures}: worse for sure", "better")
+    return Finding(rule, "hold", f"{figures}: not more than {gate.margin:g} for sure", "better")
 
 
 def _no_worse(where: tuple[str, str], found: Difference, gate: Gate) -> Finding:
@@ -137,10 +139,10 @@ def _no_worse(where: tuple[str, str], found: Difference, gate: Gate) -> Finding:
         improvement(found, gate.metric),
     )
     if math.isnan(gain.low):
-        return Finding(rule, "promote", "too few rows to tell")
+        return Finding(rule, "promote", "too few rows to tell", "slice")
     worse = gain.high < -margin
     end = f"worse by more than {margin:g} for sure" if worse else f"not worse by more than {margin:g} for sure"
-    return Finding(rule, "refuse" if worse else "promote", f"{_told(gain)}: {end}")
+    return Finding(rule, "refuse" if worse else "promote", f"{_told(gain)}: {end}", "slice")
 
 
 def improvement(found: Difference, metric: str) -> Difference:

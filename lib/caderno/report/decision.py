@@ -67,8 +67,14 @@ def decision_page(decision: Mapping[str, Any]) -> str:
         picture=_picture(decision),
         figures=_figures(decision),
         verdicts=SIGNS,
+        told=[one for one in decision["rules"] if not _passed_slice(one)],
+        passed=sum(map(_passed_slice, decision["rules"])),
         page=result_name(decision["task"], decision["fingerprint"]),
     )
+
+
+def _passed_slice(rule: Mapping[str, Any]) -> bool:
+    return bool(rule["kind"] == "slice" and rule["verdict"] == "promote")
 
 
 def _figures(decision: Mapping[str, Any]) -> list[tuple[str, str, str]]:
