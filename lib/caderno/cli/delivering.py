@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from caderno.deliver.delivery import Delivery
     from caderno.deliver.ledger import Action
     from caderno.deliver.standing import Person
+    from caderno.plan.records import RunRecord
     from caderno.project import Project
+    from caderno.spec import Pipeline
 
 _as = click.option("--as", "who", metavar="'NAME <MAIL>'", help="Who acts; default: git's user.name and user.email.")
 
@@ -43,6 +45,26 @@ def _person(project: Project, given: str | None) -> Person:
     from caderno.deliver.standing import Person, whoami
 
     return Person.read(given) if given else whoami(project.root)
+
+
+def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> None:
+    """Deliver what a run made, if it made candidates: `delivery: automatic`."""
+    from caderno import report
+    from caderno.deliver.delivery import Delivery
+    from caderno.deliver.standing import Person
+    from caderno.run.provenance import user_name
+
+    delivery = Delivery(project, pipeline, lambda text: click.echo(f"note: {text}", err=True))
+    if delivery.gate.candidates.partition(".")[0] not in {task.name for task in run.tasks}:
+        return
+    found = delivery.automatic(Person(f"caderno run, by {user_name(project.root)}"))
+    if found is None:
+        click.echo(f"delivery: the best candidate is {delivery.model}'s champion already", err=True)
+        return
+    decision, promoted = found
+    page = project.relative(report.decision_file(project, decision.pipeline, decision.name))
+    became = "is the champion now" if promoted else f"is not promoted ({decision.outcome}: {decision.why})"
+    click.echo(f"delivery: {delivery.model} version {decision.version} {became}; {page}", err=True)
 
 
 @cli.command()

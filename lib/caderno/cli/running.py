@@ -12,6 +12,7 @@ import click
 
 from caderno.cli import completing
 from caderno.cli.common import cli, pipeline_options, planner_of, selecting, targets_of, verify_option
+from caderno.cli.delivering import deliver
 
 if TYPE_CHECKING:
     from caderno.plan.records import Cell, Failure
@@ -92,6 +93,8 @@ def run(
             record, signal = session.execute(planner, plan, options, [watcher])
     if signal is not None:
         raise SystemExit(128 + signal)
+    if record.state == "succeeded" and planner.pipeline.delivery == "automatic":
+        deliver(planner.project, planner.pipeline, record)
     raise SystemExit(0 if record.state == "succeeded" else 1)
 
 

@@ -99,6 +99,7 @@ class DecisionRecord(_Model):
     slices: list[Slice]
     test: Rows
     look: int
+    changed: str | None  # the page of what changed since the champion, relative to the pipeline's folder in reports/
     gate: dict[str, Any]
     approvals: int
     four_eyes: bool
@@ -124,6 +125,7 @@ def record_of(
     measured: Measured,
     decided: Decision,
     look: int,
+    changed: str | None,
     gate: GateFile,
     wanted: Wanted,
     who: str,
@@ -171,6 +173,7 @@ def record_of(
             span=measured.span,
         ),
         look=look,
+        changed=changed,
         gate=gate.model_dump(mode="json"),
         approvals=wanted.approvals,
         four_eyes=wanted.four_eyes,

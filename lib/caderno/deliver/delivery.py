@@ -11,11 +11,13 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from caderno.deliver import decisions, files
-from caderno.deliver.candidates import Candidate
+from caderno import report
+from caderno.deliver import decisions, files, pages
+from caderno.deliver.candidates import Candidate, best
 from caderno.deliver.decisions import DecisionRecord
 from caderno.deliver.evidence import Measured, Question, measure
 from caderno.deliver.files import Tampered
@@ -24,7 +26,7 @@ from caderno.deliver.ledger import Action, Entry, Ledger, Outpaced, Row
 from caderno.deliver.registry import Alias, Registry, Source
 from caderno.deliver.standing import Person, Standing, Version, Wanted, lacking, standing, wrote
 from caderno.errors import CadernoError, TrackingError, did_you_mean
-from caderno.plan.store import Store
+from caderno.plan.store import Store, read_record
 from caderno.project import Project
 from caderno.run.tracking import Tracking, tracking_uri
 from caderno.spec import Pipeline
@@ -59,20 +61,28 @@ def ledger_of(project: Project) -> Ledger:
     return Ledger(f"sqlite:///{project.data / LEDGER}")
 
 
+class NothingNew(CadernoError):
+    """What would be released is the champion already."""
+
+
 class Delivery:
     """The model of one pipeline; `say` is told what was done beside what was asked."""
 
     def __init__(self, project: Project, pipeline: Pipeline, say: Callable[[str], None]) -> None:
-        """Open registry and ledger. Raises CadernoError where one can't be used, or where the pipeline has no gate."""
+        """Open the ledger. Raises CadernoError where it can't be used, or where the pipeline has no gate."""
         self.gate = gate_of(pipeline)
         self.model = self.gate.model or pipeline.name
         self.wanted = Wanted(approvals(self.gate, pipeline.delivery), self.gate.four_eyes)
         self.project = project
         self.store = Store(project, pipeline.name)
         self.ledger = ledger_of(project)
-        self.registry = Registry(Tracking(project, pipeline.name), self.model)
         self._pipeline = pipeline
         self._say = say
+
+    @cached_property
+    def registry(self) -> Registry:
+        """MLflow's registry, opened where it is needed: that takes seconds. Raises TrackingError."""
+        return Registry(Tracking(self.project, self._pipeline.name), self.model)
 
     # What is.
 
@@ -202,10 +212,10 @@ class Delivery:
             now = self.settle(own=True)
         version = now.versions[number]
         if number == now.champion:
-            raise CadernoError(f"version {number}, of {candidate.record.task}, is the champion already")
-        digest, known = files.digest_of(manifest), self.decision(version)
-        if known and version.decided and self._same_question(version.decided, candidate, now):
+            raise NothingNew(f"version {number}, of {candidate.record.task}, is the champion already")
+        if known := self._known(candidate, version, now):
             return known, False
+        digest = files.digest_of(manifest)
         champion = now.versions[now.champion] if now.champion else None
         look = now.look(digest, candidate.test_digest)
         with contextlib.ExitStack() as stack:
@@ -242,6 +252,21 @@ class Delivery:
             self._write(replace(entry, digests={**entry.digests, **found}), same_champion)
         return record, True
 
+    def automatic(self, who: Person) -> tuple[DecisionRecord, bool] | None:
+        """Release the best candidate and promote it if the gate lets it; return the decision, and whether it reigns.
+
+        None where the best candidate is the champion already. Where all is as it was, MLflow is not asked.
+        """
+        candidate, now = best(self.project, self.store, self.gate), self.standing()
+        seen = now.champion
+        same = now.of(files.digest_of(files.manifest_of(candidate.model)))
+        if same and same.number == seen:
+            return None
+        decision = self._known(candidate, same, now) or self.release(candidate, who)[0]
+        if decision.outcome == "promote":
+            self.promote(decision.version, who, "delivery is automatic, and the gate lets it pass", False, seen)
+        return decision, decision.outcome == "promote"
+
     def _register(self, candidate: Candidate, manifest: Mapping[str, str], who: Person) -> str:
         self.settle()
         record, digest = candidate.record, files.digest_of(manifest)
@@ -266,10 +291,14 @@ class Delivery:
             self.ledger.append(entry)
         return number
 
-    def _same_question(self, decided: Row, candidate: Candidate, now: Standing) -> bool:
-        facts, digests = decided.entry.facts, decided.entry.digests
-        asked = (facts["champion"], facts["gate"], digests["test"])
-        return asked == (now.champion, self.gate.model_dump(mode="json"), candidate.test_digest)
+    def _known(self, candidate: Candidate, version: Version | None, now: Standing) -> DecisionRecord | None:
+        """Return the decision on a version, if the same rules and rows and the same champion would be asked again."""
+        if version is None or version.decided is None:
+            return None
+        entry = version.decided.entry
+        asked = (entry.facts["champion"], entry.facts["gate"], entry.digests["test"])
+        same = asked == (now.champion, self.gate.model_dump(mode="json"), candidate.test_digest)
+        return self.decision(version) if same else None
 
     def _decision(
         self,
@@ -293,10 +322,21 @@ class Delivery:
             measured=measured,
             decided=decided,
             look=look,
+            changed=self._changed(candidate, champion),
             gate=self.gate,
             wanted=self.wanted,
             who=str(who),
         )
+
+    def _changed(self, candidate: Candidate, champion: Version | None) -> str | None:
+        """Make the page of what changed since the champion's result; return where it is, None where there is none."""
+        folder = self.project.root / str(champion.released.entry.facts["folder"]) if champion else None
+        old = read_record(folder) if folder else None
+        if folder is None or old is None or old.task != candidate.record.task:
+            return None
+        found = report.diff_of((old, folder), (candidate.record, self.project.root / candidate.folder))
+        page = report.write_diff(self.project, found)
+        return page.relative_to(page.parents[1]).as_posix()
 
     def sign(self, action: Action, word: str | None, who: Person, why: str) -> Version:
         """Approve or refuse a version that was decided on; what is signed are the digests of report and files."""
@@ -370,6 +410,7 @@ class Delivery:
     def _write(self, entry: Entry, allowed: Callable[[list[Row]], None] = lambda _: None) -> None:
         """Write a row, and let the aliases follow."""
         row = self.ledger.append(entry, allowed)
+        self._show()
         try:
             self.settle(own=True)
         except TrackingError as error:
@@ -377,6 +418,13 @@ class Delivery:
                 f"row {row.place} of the ledger is written, and MLflow's aliases do not follow yet: {error.message}",
                 "they follow with the next command: caderno models",
             ) from None
+
+    def _show(self) -> None:
+        """Renew the pages that tell of this model: a disk that refuses them does not undo a step."""
+        try:
+            pages.write(self.project, self._pipeline.name, self.model, self.ledger.rows(self.model))
+        except OSError as error:
+            self._say(f"reports/ can't be written ({error.strerror}); later: caderno report")
 
     def _intact(self, version: Version) -> dict[str, str]:
         """Return the digests of a version's decision and files. Raises Tampered where they are not what they were."""

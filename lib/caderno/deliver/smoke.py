@@ -89,8 +89,9 @@ def _example(loaded: Any, folder: str) -> dict[str, Any]:
         return {"example": None}
     answers = _scores(loaded.predict(example), len(example))
     again = _scores(loaded.predict(example), len(example))
-    split = json.loads(example.to_json(orient="split", double_precision=15))
-    sent = _scores(loaded.predict(pd.DataFrame(split["data"], columns=split["columns"])), len(example))
+    plain = example.astype(object).where(example.notna(), None)
+    sent = pd.DataFrame(json.loads(json.dumps(plain.to_numpy().tolist(), default=str)), columns=example.columns)
+    received = _scores(loaded.predict(sent), len(example))
     one, taken = example.head(1), []
     for _ in range(_REPEATS):
         began = time.perf_counter()
@@ -99,7 +100,7 @@ def _example(loaded: Any, folder: str) -> dict[str, Any]:
     return {
         "example": [float(one) for one in answers],
         "same_again": bool(np.array_equal(answers, again, equal_nan=True)),
-        "same_as_json": bool(np.array_equal(answers, sent, equal_nan=True)),
+        "same_as_json": bool(np.array_equal(answers, received, equal_nan=True)),
         "latency": float(np.median(taken)),
     }
 

@@ -86,6 +86,10 @@ class Standing:
     champions: tuple[str, ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
 
+    def of(self, files: str) -> Version | None:
+        """Return the version with these files, by their digest."""
+        return next((one for one in self.versions.values() if one.released.entry.digests["files"] == files), None)
+
     def look(self, files: str, rows: str) -> int:
         """Return the how many-th question to this champion this is, from 1; one that was asked keeps its place."""
         question = (files, rows)

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from caderno.report.decision import decision_file, decision_page
+from caderno.report.decision import decision_file, decision_page, write_models
 from caderno.report.diff import Diff, comparable, diff_of
 from caderno.report.disk import link
-from caderno.report.site import EARLIER, rebuild, run_file, task_file, write_diff, write_site
+from caderno.report.site import EARLIER, MARKS, rebuild, renew_index, run_file, task_file, write_diff, write_site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EARLIER",
+    "MARKS",
     "Diff",
     "comparable",
     "decision_file",
@@ -41,9 +42,11 @@ __all__ = [
     "link",
     "rebuild",
     "render_task",
+    "renew_index",
     "run_file",
     "task_file",
     "write_diff",
+    "write_models",
     "write_site",
 ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from caderno.project import Project
+from caderno.report.disk import write
 from caderno.report.frame import render
 from caderno.report.text import file_name, number, result_name
 
@@ -71,6 +72,14 @@ def decision_page(decision: Mapping[str, Any]) -> str:
         passed=sum(map(_passed_slice, decision["rules"])),
         page=result_name(decision["task"], decision["fingerprint"]),
     )
+
+
+def write_models(project: Project, pipeline: str, told: Mapping[str, Any]) -> Path:
+    """Write and return the page of a pipeline's model: its versions, and who did what."""
+    page = project.reports / file_name(pipeline) / "models.html"
+    versions = [{**one, "page": result_name(one["task"], one["fingerprint"])} for one in told["versions"]]
+    write(page, render("models.html.j2", verdicts=SIGNS, **{**told, "versions": versions}))
+    return page
 
 
 def _passed_slice(rule: Mapping[str, Any]) -> bool:

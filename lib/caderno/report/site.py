@@ -1,6 +1,8 @@
 """The folder that people open: all runs, a page for each of them, and one for each result of a task.
 
     index.html                            all runs, the newest first
+    <pipeline>/models.html                versions of its model, who decided what
+    <pipeline>/decisions/<name>.html      a decision of the gate, and its figures as JSON
     <pipeline>/runs/<run>.html            a run
     <pipeline>/<task>.html                a task's newest result
     <pipeline>/<task>.<fingerprint>.html  any result, as good as for ever
@@ -32,6 +34,7 @@ from caderno.report.safe import trusted
 from caderno.report.text import diff_name, file_name, page_name, result_name, run_name
 
 EARLIER = 12  # results that a page names
+MARKS = "marks.json"  # in data/<pipeline>/.decisions/: run -> what became of its model, and where that was decided
 _LONGEST = 280  # characters of a conclusion
 # What stands between two such comments was escaped: nothing that a notebook printed can look like one.
 _ENTRY = re.compile(r"<!-- entry (\S+) (\S+) (\S+) -->(.*?)<!-- /entry -->", re.DOTALL)
@@ -211,9 +214,30 @@ def _write_index(project: Project, run: RunRecord, rows: Mapping[str, Row], anew
         conclusion=_conclusion(run, rows),
         entries=entries,
         latest=set(latest.values()),
+        marks={run: mark for pipeline in _pipelines(project) for run, mark in _marks(project, pipeline).items()},
+        models=sorted(page.parent.name for page in project.reports.glob("*/models.html")),
     )
     write(index, page)
     return index
+
+
+def renew_index(project: Project) -> None:
+    """Write the index once more, if there is one: what runs led to may have changed."""
+    index = project.reports / "index.html"
+    runs = [run for pipeline in _pipelines(project) if (run := Store(project, pipeline).last_run())]
+    if runs and index.exists():
+        last = max(runs, key=lambda run: run.started)
+        _write_index(project, last, _rows(project, last, read_record))
+
+
+def _marks(project: Project, pipeline: str) -> dict[str, dict[str, str]]:
+    """Return what became of the models that runs made, with the page on which that was decided."""
+    try:
+        known = json.loads((project.data / pipeline / ".decisions" / MARKS).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    folder = file_name(pipeline)
+    return {run: {**one, "href": f"{folder}/decisions/{file_name(one['decision'])}.html"} for run, one in known.items()}
 
 
 def _entry(run: RunRecord, rows: Mapping[str, Row]) -> Entry:
