@@ -23,7 +23,7 @@ _as = click.option("--as", "who", metavar="'NAME <MAIL>'", help="Who acts; defau
 
 
 def _why(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option("--why", required=required, default="", metavar="REASON", help="The reason, for the ledger.")
+    return click.option("--why", required=required, metavar="REASON", help="The reason, for the ledger.")
 
 
 _version = click.argument("version", required=False, shell_complete=completing.versions)
@@ -140,7 +140,7 @@ def _sign(action: Action, version: str | None, pipeline: str | None, why: str, w
 @_why(required=False)
 @click.option("--emergency", is_flag=True, help="Promote whatever gate and approvals say; needs --why.")
 @_as
-def promote(version: str | None, pipeline: str | None, why: str, emergency: bool, who: str | None) -> None:
+def promote(version: str | None, pipeline: str | None, why: str | None, emergency: bool, who: str | None) -> None:
     """Make VERSION, by default the challenger, the champion.
 
     Exit code 3, with all that is missing, where the gate does not let it or approvals lack, or where somebody else was
@@ -155,7 +155,7 @@ def promote(version: str | None, pipeline: str | None, why: str, emergency: bool
     delivery = _delivery(pipeline)
     person = _person(delivery.project, who)
     seen = delivery.standing().champion
-    promoted = delivery.promote(version, person, why, emergency, seen)
+    promoted = delivery.promote(version, person, why or "", emergency, seen)
     before = f", after version {seen}" if seen else ""
     click.echo(f"{delivery.model}: version {promoted.number} is the champion{before}")
 

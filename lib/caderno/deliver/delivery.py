@@ -97,7 +97,7 @@ class Delivery:
         """
         head = self.registry.head()
         if faults := self.ledger.faults(head):
-            told = "; ".join(f"row {one.place} {one.what}" for one in faults)
+            told = "; ".join(one.what for one in faults)
             raise Tampered(f"the ledger is not what was written: {told}", "look closer: caderno ledger verify")
         rows = self.ledger.rows(self.model)
         now, last = standing(rows), rows[-1].hash if rows else None
@@ -140,7 +140,7 @@ class Delivery:
     def faults(self) -> list[str]:
         """Return what is not as the ledger says, in words: its own rows, aliases, files of versions that are in use."""
         with self.ledger.turn():
-            found = [f"row {one.place} of the ledger {one.what}" for one in self.ledger.faults(self.registry.head())]
+            found = [f"the ledger: {one.what}" for one in self.ledger.faults(self.registry.head())]
             rows = self.ledger.rows(self.model)
             now = standing(rows)
             found += self._moved(now)
@@ -378,14 +378,17 @@ class Delivery:
         """Make an earlier champion the champion again: the one before, or the one named."""
         with self.ledger.turn():
             now = self.settle()
-            before = [number for number in now.champions if number != now.champion]
-            if not before:
-                raise CadernoError(f"{self.model} has had no champion but {_named(now.champion)}", "caderno history")
-            version = self.version(now, word or before[-1])
-            if version.number not in before:
+            if word is None and len(now.line) < 2:  # the champion, and one before it
+                raise CadernoError(
+                    f"{self.model} has no champion before {_named(now.champion)}", "caderno history; --to VERSION"
+                )
+            version = self.version(now, word or now.line[-2])
+            if version.number == now.champion:
+                raise CadernoError(f"version {version.number} is the champion already")
+            if version.number not in now.champions:
                 raise NotAllowed(
                     f"version {version.number} has never been champion: that is a promotion, not a rollback",
-                    f"earlier champions: {', '.join(dict.fromkeys(before))}; else caderno promote {version.number}",
+                    f"caderno promote {version.number}; these have been: {', '.join(sorted(now.champions, key=int))}",
                 )
             with self.files(version):
                 self._change("rollback", now, version, who, why, {})

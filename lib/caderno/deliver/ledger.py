@@ -82,7 +82,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong at a place of the chain."""
+    """What is wrong at a place of the chain, in words."""
 
     place: int
     what: str
@@ -150,11 +150,11 @@ class Ledger:
         before, place = GENESIS, 0
         for one in found:
             if one.place != place + 1:
-                faults.append(Fault(place + 1, f"rows {place + 1} to {one.place - 1} are missing"))
+                faults.append(Fault(place + 1, _missing(place + 1, one.place - 1)))
             elif one.before != before:
-                faults.append(Fault(one.place, "does not follow the row before it"))
+                faults.append(Fault(one.place, f"row {one.place} does not follow the row before it"))
             if one.hash != chained(one.before, one.entry):
-                faults.append(Fault(one.place, "was changed"))
+                faults.append(Fault(one.place, f"row {one.place} was changed"))
             before, place = one.hash, one.place
         if head not in (None, GENESIS, *(one.hash for one in found)):
             faults.append(Fault(place + 1, "the end was cut off: a row that was written is not there"))
@@ -187,6 +187,10 @@ class Ledger:
         except SQLAlchemyError as error:
             first = str(error.__cause__ or error).splitlines()[0]
             raise StoreError(f"the ledger can't be used: {first}") from None
+
+
+def _missing(first: int, last: int) -> str:
+    return f"row {first} is missing" if first == last else f"rows {first} to {last} are missing"
 
 
 def champion_in(rows: list[Row]) -> str | None:

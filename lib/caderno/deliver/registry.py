@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from caderno.run.tracking import Tracking
+from caderno.run.tracking import Model, Tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,20 +76,11 @@ class Registry:
     @contextmanager
     def files(self, version: str) -> Iterator[Path]:
         """Give the files of a version, from MLflow, for as long as inside."""
-        import mlflow
-
+        known = self._ask(lambda client: client.get_model_version(self.model, version))
+        logged = self._ask(lambda client: client.get_logged_model(str(known.source).removeprefix("models:/")))
         with tempfile.TemporaryDirectory(prefix="caderno-model-") as folder:
-            uri = f"models:/{self.model}/{version}"
-            yield Path(
-                self._ask(
-                    lambda client: mlflow.artifacts.download_artifacts(
-                        artifact_uri=uri,
-                        dst_path=folder,
-                        tracking_uri=client.tracking_uri,
-                        registry_uri=client._registry_uri,
-                    )
-                )
-            )
+            self._tracking.fetch(Model(logged.model_uri, logged.artifact_location), Path(folder, "model"))
+            yield Path(folder, "model")
 
     def _find(self, files: str) -> str | None:
         query = f"name = '{self.model}' and tags.`{_FILES}` = '{files}'"

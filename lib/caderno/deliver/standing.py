@@ -74,8 +74,9 @@ class Version:
 
 @dataclass(frozen=True)
 class Standing:
-    """The versions by number; which are champion and challenger; all champions, the present one last.
+    """The versions by number; which are champion and challenger; all that were ever champion.
 
+    `line` are those that the present champion, its last, followed: what was rolled back from is not among them.
     `asked` are the questions put to the gate since this champion reigns: (digest of the candidate's files, of the test
     rows), without repetitions.
     """
@@ -83,7 +84,8 @@ class Standing:
     versions: Mapping[str, Version] = field(default_factory=dict)
     champion: str | None = None
     challenger: str | None = None
-    champions: tuple[str, ...] = ()
+    champions: frozenset[str] = frozenset()
+    line: tuple[str, ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
 
     def of(self, files: str) -> Version | None:
@@ -121,8 +123,12 @@ def _after(now: Standing, row: Row) -> Standing:
             version = replace(now.versions[number], signed=(*others, row))
             return replace(now, versions={**now.versions, number: version}, challenger=_challenger(now, row))
         case "promote" | "rollback":
-            champions = (*now.champions, str(entry.new))
-            return replace(now, champion=entry.new, champions=champions, challenger=_challenger(now, row), asked=())
+            line = (*now.line, number)
+            if entry.action == "rollback" and number in now.line:
+                line = now.line[: now.line.index(number) + 1]
+            champions = now.champions | {number}
+            challenger = _challenger(now, row)
+            return replace(now, champion=number, champions=champions, line=line, challenger=challenger, asked=())
 
 
 def _challenger(now: Standing, row: Row) -> str | None:

@@ -157,7 +157,7 @@ def told(ledger: Ledger, head: str | None = None) -> list[tuple[int, str]]:
 def test_a_changed_row_is_found(tampered: tuple[Ledger, sqlite3.Connection]) -> None:
     ledger, connection = tampered
     connection.execute("UPDATE caderno_ledger SET entry = replace(entry, 'because 3', 'because 9') WHERE place = 3")
-    assert told(ledger) == [(3, "was changed")]
+    assert told(ledger) == [(3, "row 3 was changed")]
 
 
 def test_a_changed_row_with_a_hash_to_match_is_found_by_the_next(tampered: tuple[Ledger, sqlite3.Connection]) -> None:
@@ -166,7 +166,7 @@ def test_a_changed_row_with_a_hash_to_match_is_found_by_the_next(tampered: tuple
     text = canonical(replace(row.entry, who="somebody else"))
     change = "UPDATE caderno_ledger SET entry = ?, hash = ? WHERE place = 3"
     connection.execute(change, (text, chained(row.before, text)))
-    assert told(ledger) == [(4, "does not follow the row before it")]
+    assert told(ledger) == [(4, "row 4 does not follow the row before it")]
 
 
 def test_a_gap_is_found(tampered: tuple[Ledger, sqlite3.Connection]) -> None:
@@ -180,7 +180,7 @@ def test_a_gap_that_was_closed_is_found(tampered: tuple[Ledger, sqlite3.Connecti
     connection.execute("DELETE FROM caderno_ledger WHERE place = 2")
     for place in (3, 4, 5):
         connection.execute("UPDATE caderno_ledger SET place = ? WHERE place = ?", (place - 1, place))
-    assert told(ledger) == [(2, "does not follow the row before it")]
+    assert told(ledger) == [(2, "row 2 does not follow the row before it")]
 
 
 def test_another_order_is_found(tampered: tuple[Ledger, sqlite3.Connection]) -> None:

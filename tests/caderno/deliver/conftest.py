@@ -1,0 +1,152 @@
+"""A small project with a model to deliver: how good it is, is a parameter."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from workshop import PIPELINE, Done, Workshop
+
+from caderno import spec
+from caderno.cli import main
+from caderno.deliver.delivery import Delivery
+from caderno.deliver.standing import Person
+
+DATA = """
+import numpy as np
+import pandas as pd
+random = np.random.default_rng(7)
+day = np.repeat(pd.date_range("2026-01-01", periods=40).strftime("%Y-%m-%d"), 60)
+table = pd.DataFrame({"day": day, "shop": random.choice(["north", "south"], len(day))})
+for name in ("x", "noise"):
+    table[name] = random.normal(size=len(day))
+table["late"] = (random.random(len(day)) < 1 / (1 + np.exp(-2 * table["x"]))).astype(int)
+table.to_csv(test, index=False)
+"""
+TRAIN = """
+import mlflow
+import numpy as np
+import pandas as pd
+class Score(mlflow.pyfunc.PythonModel):
+    def __init__(self, skill): self.skill = skill
+    def predict(self, model_input: pd.DataFrame):
+        mixed = self.skill * model_input["x"] + (1 - self.skill) * model_input["noise"]
+        return 1 / (1 + np.exp(-2 * np.asarray(mixed)))
+example = pd.DataFrame({"x": [0.1, -0.2], "noise": [0.3, 1 / 3]})
+with mlflow.start_run():
+    mlflow.log_metric("roc_auc", skill)
+    mlflow.pyfunc.log_model(name="model", python_model=Score(skill), pip_requirements=[], input_example=example)
+"""
+GATE = """
+gate:
+  candidates: train.model
+  test: data.test
+  outcome: late
+  unit: day
+  metric: roc_auc
+  equivalence: 0.001
+  bounds: {roc_auc: {min: 0.6}}
+  slices: {shop: 0.05}
+  approvals: 1
+  four_eyes: true
+"""
+TASKS = """
+data: {notebook: data.ipynb, outputs: {test: test.csv}}
+train: {notebook: train.ipynb, matrix: {kind: [a, b]}, after: [data], outputs: {model: mlflow-model}}
+"""
+AUTHOR, REVIEWER = Person("Author", "author@example.org"), Person("Reviewer", "reviewer@example.org")
+FIRST, BETTER, NOISE, WORSE, BEST = 0.6, 0.9, 0.601, 0.4, 0.97  # how much of what the model sees is signal
+LATER = (NOISE, WORSE, BEST)
+
+
+def git(shop: Workshop, *arguments: str) -> str:
+    environment = {**os.environ, **shop.variables}
+    done = subprocess.run(["git", *arguments], cwd=shop.root, env=environment, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+def last(shop: Workshop, skill: float) -> None:
+    """Let the run with this skill be the last one."""
+    later = [FIRST, BETTER, *LATER]
+    for name in shop.store.run_names()[: len(later) - 1 - later.index(skill)]:
+        shop.store.run_file(name).unlink()
+
+
+def commit(shop: Workshop) -> None:
+    git(shop, "add", "-A")
+    git(shop, "commit", "-qm", "work")
+
+
+def project(shop: Workshop, head: str = GATE) -> None:
+    shop.notebook("data.ipynb", "test: str = ''", DATA)
+    shop.notebook("train.ipynb", "kind: str = 'a'\nskill: float = 0.6", "skill -= 0.2 * (kind == 'b')", TRAIN)
+    shop.pipeline(TASKS, head)
+    shop.write(".gitignore", "data/\nreports/\nmlflow.db*\nmlartifacts/\ncalls.txt\n")
+    git(shop, "init", "-q", "-b", "main")
+    git(shop, "config", "user.name", AUTHOR.name)
+    git(shop, "config", "user.email", AUTHOR.mail)
+    commit(shop)
+
+
+def run(shop: Workshop, skill: float) -> Done:
+    done = shop.caderno("run", "-p", f"train.skill={skill}")
+    assert done.code == 0, done.out
+    return done
+
+
+def delivery(shop: Workshop) -> Delivery:
+    return Delivery(shop.project, spec.load(shop.project, PIPELINE), print)
+
+
+def told(shop: Workshop, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+    """Run `caderno …` to its end in this process: MLflow is imported only once."""
+    out, before, folder = io.StringIO(), dict(os.environ), Path.cwd()
+    began = time.monotonic()
+    os.environ.update(shop.variables | dict(env or {}))
+    os.chdir(shop.root)
+    try:
+        with redirect_stdout(out), redirect_stderr(out), patch.object(sys, "argv", ["caderno", *arguments]):
+            main()
+        code: object = 0
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(before)
+    assert isinstance(code, int)
+    return Done(code, out.getvalue(), time.monotonic() - began)
+
+
+@pytest.fixture(scope="session")
+def prepared(new_shop: Callable[[], Workshop]) -> Workshop:
+    """Version 1 is the champion; version 2, which is better, was released; other runs wait for their release."""
+    shop = new_shop()
+    project(shop)
+    for skill in (FIRST, BETTER, *LATER):
+        run(shop, skill)
+        if skill in LATER:
+            continue
+        done = told(shop, "release")
+        assert done.code == 0, done.out
+        if skill == FIRST:
+            delivery(shop).sign("approve", "1", REVIEWER, "fine")
+            delivery(shop).promote("1", AUTHOR, "the first", False, None)
+    return shop
+
+
+@pytest.fixture
+def delivered(prepared: Workshop, tmp_path: Path) -> Workshop:
+    """The same, a copy to work on. (MLflow's files stay where they were made.)"""
+    root = tmp_path / "tiny project"
+    shutil.copytree(prepared.root, root, symlinks=True)
+    return Workshop(root.resolve(), prepared.variables)
