@@ -51,8 +51,9 @@ def difference(
 ) -> Difference:
     """Return how much the candidate's metric is above the champion's, by a paired bootstrap over `units`.
 
-    Draws in which the metric is not defined (no day with a positive) count as not drawn. Raises ValueError where there
-    are fewer than two units.
+    Draws in which the metric is not defined (no day with a positive) count as not drawn; where that is more than one in
+    twenty, too few units have what it needs, and the interval is NaN. Raises ValueError where there are fewer than two
+    units.
     """
     if units < 2:
         raise ValueError("a single unit says nothing of chance")
@@ -63,20 +64,19 @@ def difference(
     value = float(between(np.ones((1, units)))[0])
     random = np.random.default_rng(seed)
     drawn = between(random.multinomial(units, np.full(units, 1 / units), size=draws).astype(np.float64))
-    margin = reach(drawn[np.isfinite(drawn)], units, confidence)
+    defined = drawn[np.isfinite(drawn)]
+    margin = reach(defined, units, confidence) if len(defined) >= 0.95 * draws else math.nan
     return Difference(value, value - margin, value + margin, confidence, units)
 
 
 def reach(drawn: Floats, units: int, confidence: float) -> float:
     """Return how far an interval goes to either side: the draws' standard deviation by Student's t of `units` - 1.
 
-    Units drawn with replacement spread by (units - 1) / units too little, which is put right (T. C. Hesterberg, "What
-    Teachers Should Know About the Bootstrap", Am. Stat. 69, 2015). Equal models differ as often one way as the other,
-    and for such differences the t quantile errs to the safe side however long their tails (B. Efron, "Student's t-Test
-    Under Symmetry Conditions", J. Am. Stat. Assoc. 64, 1969). NaN where there are fewer than two draws.
+    The variance of units drawn with replacement is (units - 1) / units of what it should be, which is put right (T. C.
+    Hesterberg, "What Teachers Should Know About the Bootstrap", Am. Stat. 69, 2015). Equal models differ as often one
+    way as the other, and for such differences the t quantile is on the safe side even where their tails are long (B.
+    Efron, "Student's t-Test Under Symmetry Conditions", J. Am. Stat. Assoc. 64, 1969).
     """
-    if len(drawn) < 2:
-        return math.nan
     error = float(drawn.std(ddof=1)) * math.sqrt(units / (units - 1))
     return error * float(stats.t.isf((1 - confidence) / 2, units - 1))
 
@@ -134,7 +134,7 @@ def root_mean_squared_error(outcome: npt.ArrayLike, prediction: npt.ArrayLike, u
 
 
 def calibration_in_the_large(outcome: npt.ArrayLike, probability: npt.ArrayLike, unit: npt.ArrayLike) -> Metric:
-    """Return the mean probability less the share of outcomes: 0 is right, above it is too sure of them.
+    """Return the mean probability less the share of outcomes: 0 is right, above it too much is said.
 
     The weakest level in B. Van Calster et al., "A calibration hierarchy for risk models was defined", J. Clin.
     Epidemiol. 74, 2016.
@@ -204,12 +204,11 @@ def _ordered(positive: npt.NDArray[Any], score: Floats, places: npt.NDArray[Any]
     # From where on, in the order of scores, positives are at least as high as a negative, and from where on higher.
     equal = np.searchsorted(positives, score[~positive], "left")
     higher = np.searchsorted(positives, score[~positive], "right")
+    negatives, ends = places[~positive], len(positives) + 1
     found = np.zeros((count, count))
     for unit in range(count):
-        mine = places[~positive] == unit
-        begins = np.bincount(equal[mine], minlength=len(positives) + 1) + np.bincount(
-            higher[mine], minlength=len(positives) + 1
-        )
+        mine = negatives == unit
+        begins = np.bincount(equal[mine], minlength=ends) + np.bincount(higher[mine], minlength=ends)
         found[:, unit] = np.bincount(whose, np.cumsum(begins)[:-1] / 2, count)
     return found
 
@@ -227,9 +226,9 @@ def _logistic(design: Floats, y: Floats, weights: Floats) -> Floats:
         if np.linalg.cond(bend) > 1e12:
             return none
         step = np.linalg.solve(bend, slope)
-        if np.abs(step).max() < 1e-9:
-            return at
-        while loss(at + step) > loss(at) and np.abs(step).max() > 1e-9:
+        if np.abs(step).max() < 1e-6:  # what is left is its square
+            return at + step
+        while loss(at + step) > loss(at) and np.abs(step).max() > 1e-6:
             step = step / 2
         at = at + step
     return none

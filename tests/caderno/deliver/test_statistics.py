@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
 from caderno.deliver import statistics as own
-from caderno.deliver.statistics import Difference, Floats, confidence_of, delong, difference, reach
+from caderno.deliver.statistics import Difference, Floats, confidence_of, delong, difference
 
 
 def sample(rows: int, units: int, seed: int = 0, ties: bool = False) -> tuple[Floats, Floats, Floats, Floats]:
@@ -146,17 +146,18 @@ def test_one_unit_says_nothing() -> None:
         difference(metric, metric, 1)
 
 
-def test_no_draws_give_no_interval() -> None:
-    assert np.isnan(reach(np.array([]), 5, 0.95))
-    assert np.isnan(reach(np.array([0.1]), 5, 0.95))
-
-
-def test_draws_without_a_positive_count_as_not_drawn() -> None:
-    metric = own.roc_auc([1, 0, 0, 0, 0], [0.9, 0.1, 0.8, 0.2, 0.95], [0, 0, 1, 2, 3])
-    zero = own.mean_of(np.zeros(5), [0, 0, 1, 2, 3])
-    found = difference(metric, zero, 4)
-    assert found.value == 0.75
-    assert 0 < half(found) < 1
+def test_where_draws_often_lack_a_positive_there_is_no_interval() -> None:
+    """Of 30 days, 1, 2, 3 or 10 have positives: 36, 13, 4 and 0 of 100 draws have none."""
+    random = np.random.default_rng(6)
+    unit = np.repeat(np.arange(30), 20)
+    zero = own.mean_of(np.zeros(600), unit)
+    told = []
+    for days in (1, 2, 3, 10):
+        outcome = (unit < days) & (np.arange(600) % 2 == 0)
+        found = difference(own.roc_auc(outcome, random.normal(size=600), unit), zero, 30)
+        assert 0 < found.value < 1
+        told.append(bool(np.isfinite(found.low) and np.isfinite(found.high)))
+    assert told == [False, False, True, True]
 
 
 # Calibration.
