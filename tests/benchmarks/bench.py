@@ -5,7 +5,7 @@
 
 Each case builds a project in a temporary folder and runs the contestants in turn, over and over, so that a noisy
 minute hits all of them; printed are medians, and ratios to the first named. Absolute times say little about another
-machine; the ratios do.
+machine; the ratios do. `gate` is of another kind: it measures how often chance misleads the gate.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def power(days: int, gain: float, repetitions: int, rows: int = 700, draws: int 
 
 
 def report() -> None:
-    """Print all three: some ten minutes."""
+    """Print all three: some ten minutes of one processor."""
     print("\nhow often an interval of 95 % holds the true difference, days of about 50 rows (in %)")
     print(f"  {'':34}{'30':>14}{'60':>14}{'90':>14}{'365 days':>14}")
     print(f"  {'repetitions':34}{2000:14}{2000:14}{2000:14}{500:14}")

@@ -31,7 +31,7 @@ def test_the_true_figures_are_those_of_very_many_days() -> None:
     ("days", "gain", "rough"), [(30, 0.0, False), (30, 0.016, False), (30, 0.0, True), (90, 0.01, False)]
 )
 def test_an_interval_of_95_percent_holds_the_truth_as_often(days: int, gain: float, rough: bool) -> None:
-    for share in chance.coverage(days, gain, 800, rough).values():
+    for share in chance.coverage(days, gain, 600, rough).values():
         assert 0.92 <= share <= 0.98
 
 
@@ -39,11 +39,12 @@ def test_an_interval_of_95_percent_holds_the_truth_as_often(days: int, gain: flo
 @pytest.mark.parametrize("how", ["the same rows", "new rows"])
 def test_asked_20_times_chance_says_yes_in_at_most_5_percent(how: Rows) -> None:
     """Who asked at 95 % each time would be misled far more often, so that this many repetitions can tell."""
-    once, ever, careless = chance.misled(how, 250, draws=600)
+    once, ever, careless = chance.misled(how, 200, draws=600)
     assert once <= ever <= 0.05
     assert careless > 0.1
 
 
 @pytest.mark.slow
-def test_a_gain_of_a_hundredth_is_seen_in_a_quarter_of_a_year() -> None:
-    assert chance.power(90, 0.01, 60) > 0.8
+def test_a_gain_is_seen_in_a_quarter_of_a_year_and_hardly_in_a_month() -> None:
+    assert chance.power(90, 0.016, 60) > 0.85
+    assert chance.power(30, 0.005, 60) < 0.25
