@@ -5,7 +5,7 @@
 
 Each case builds a project in a temporary folder and runs the contestants in turn, over and over, so that a noisy
 minute hits all of them; printed are medians, and ratios to the first named. Absolute times say little about another
-machine; the ratios do.
+machine; the ratios do. `gate` is of another kind: it measures how often chance misleads the gate.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import chance
 import peers
 import projects
 
@@ -332,7 +333,12 @@ def _peers(binaries: Path | None, count: int) -> list[tuple[str, Callable[[Path]
     ]
 
 
-CASES = {case.__name__: case for case in (nothing, one, sweep, sweep32, many, pages, example)}
+def gate(_folder: Path, _repetitions: int) -> None:
+    """Not how long it takes, but how often chance misleads the gate: coverage, equal models, power."""
+    chance.report()
+
+
+CASES = {case.__name__: case for case in (nothing, one, sweep, sweep32, many, pages, example, gate)}
 
 
 def main() -> None:
