@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from caderno.spec import yaml
-from caderno.spec.file import MatrixFile, PipelineFile, TaskFile
+from caderno.spec.file import GateFile, MatrixFile, PipelineFile, TaskFile
 from caderno.spec.schema import HEADER, NAME, pipeline_schema
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +47,9 @@ def test_the_schema_admits_what_the_code_admits(task: dict[str, object], valid: 
 
 
 @pytest.mark.parametrize(
-    ("title", "model"), [("Keys of a pipeline", PipelineFile), ("Keys of a task", TaskFile)], ids=["pipeline", "task"]
+    ("title", "model"),
+    [("Keys of a pipeline", PipelineFile), ("Keys of a task", TaskFile), ("Keys of the gate", GateFile)],
+    ids=["pipeline", "task", "gate"],
 )
 def test_the_reference_has_each_key_with_an_example_and_no_other(title: str, model: type[PipelineFile]) -> None:
     section = (PARAMS / "README.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
