@@ -12,6 +12,7 @@ from caderno.plan.cache import StatCache
 from caderno.plan.digests import of_path
 from caderno.plan.records import Input, TaskRecord
 from caderno.project import Project
+from caderno.run.tracking import link_or_copy
 
 _OBSERVED = ".observed.json"  # what runs saw used: it counts among the code
 
@@ -53,8 +54,16 @@ def _bring(item: Input, project: Project, tree: Project, read: StatCache) -> str
             shutil.rmtree(there)
         there.unlink(missing_ok=True)
         there.parent.mkdir(parents=True, exist_ok=True)
-        there.symlink_to(here)
+        _second_name(here, there)
     return ""
+
+
+def _second_name(here: Path, there: Path) -> None:
+    """Give files a second name, each its own: a symlink that leads out of its folder is what MLflow refuses to load."""
+    if here.is_dir():
+        shutil.copytree(here, there, copy_function=link_or_copy, ignore_dangling_symlinks=True)
+    else:
+        link_or_copy(str(here.resolve()), str(there))
 
 
 def _copied(here: Path, there: Path) -> bool:

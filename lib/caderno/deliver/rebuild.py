@@ -109,7 +109,7 @@ class _Rebuilding:
         conclusion = self._conclusion(first, new, versions) if first else ""
         cell = next(printed(old.notebook, new.notebook), None)
         if cell and f"cell {cell.number}" not in conclusion:
-            self.notes.append(f"cell {cell.number} prints something else, {cell.text}: {cell.line}")
+            self.notes.append(f"cell {cell.number} ({cell.line}) prints something else: {cell.text}")
         return Verdict(worst(found), tuple(found), conclusion, tuple(self.notes))
 
     def _conclusion(self, first: Finding, new: Made, versions: list[str]) -> str:

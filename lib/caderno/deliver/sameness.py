@@ -21,6 +21,7 @@ Predict = Callable[[Path, Path, str], Sameness]  # of two models whose files dif
 _OWN = {"model_id", "model_uuid", "run_id", "artifact_path", "utc_time_created", "model_size_bytes"}  # each model's
 _ADDED = {"registered_model_meta"}  # MLflow writes it beside a model that it downloads
 _BLOCK = 1 << 20
+_BEFORE = 20  # characters that are shown before a difference
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
 
@@ -161,7 +162,15 @@ def printed(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Printed]
             lines = zip(*(text.splitlines() for text in texts), strict=False)
             first = next((pair for pair in lines if pair[0] != pair[1]), texts)
             line = next(iter(source.strip().splitlines()), "")
-            yield Printed(place + 1, line, f"{shown(first[0])} → {shown(first[1])}")
+            yield Printed(place + 1, line, _where_apart(*first))
+
+
+def _where_apart(old: str, new: str) -> str:
+    """Return the part of two lines where they begin to differ."""
+    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(0, same - _BEFORE)
+    parts = [" ".join(("…" * (start > 0) + line[start:]).split()) for line in (old, new)]
+    return "other spaces" if parts[0] == parts[1] else f"{shown(parts[0])} → {shown(parts[1])}"
 
 
 def _text(cell: Mapping[str, Any]) -> str:

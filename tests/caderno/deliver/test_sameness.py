@@ -227,6 +227,12 @@ def test_cells_that_print_something_else_are_named_as_people_count_them() -> Non
     assert (found.number, found.line, found.text) == (4, "print(x)", "'b' → 'c'")
 
 
+def test_a_long_line_is_shown_where_it_differs() -> None:
+    pair = [{"cells": [cell("x", stream("a" * 90 + end))]} for end in ("b", "c")]
+    [found] = printed(*pair)
+    assert found.text == f"'…{'a' * 20}b' → '…{'a' * 20}c'"
+
+
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 

@@ -34,6 +34,7 @@ TASKS = """
     noisy: {notebook: noisy.ipynb, inputs: {made: make.out}, outputs: {out: noisy.parquet, said: said.json}}
     helped: {notebook: helped.ipynb, outputs: {out: out.txt}, env: [FLAVOUR]}
     fit: {notebook: fit.ipynb, inputs: {made: make.out}, outputs: {model: mlflow-model}}
+    use: {notebook: use.ipynb, inputs: {model: fit.model, made: make.out}, outputs: {out: out.json}}
     prints: {notebook: prints.ipynb}
     slow: {notebook: slow.ipynb, outputs: {out: out.txt}}
 """
@@ -66,6 +67,10 @@ def fill(shop: Workshop) -> None:
     shop.notebook("fit.ipynb", "made: str = ''", "import mlflow\nimport pandas as pd",
                   "from sklearn.linear_model import LogisticRegression", "data = pd.read_parquet(made)",
                   "model = LogisticRegression().fit(data[['x']], data['y'])", MODEL)  # fmt: skip
+    shop.notebook("use.ipynb", "model: str = ''\nmade: str = ''\nout: str = ''", "from pathlib import Path",
+                  "import mlflow\nimport pandas as pd", "found = mlflow.sklearn.load_model(Path(model))",
+                  "found = found.predict_proba(pd.read_parquet(made)[['x']])[:, 1]",
+                  "with open(out, 'w') as file:\n    file.write(str([*map(float, found)]))")  # fmt: skip
     shop.notebook("prints.ipynb", None, "print('hello', object())")
     shop.notebook("slow.ipynb", "out: str = ''", "import os, time\nprint('here')",
                   "time.sleep(float(os.environ.get('WAIT', 0)))", WRITE.format("'x'"))  # fmt: skip
@@ -166,6 +171,11 @@ def test_a_model_is_equal_though_its_ids_and_times_are_others(shop: Workshop) ->
     assert found.state == "equal", found
     assert states(found) == {"output model": "equal", "metric score": "equal"}
     assert not found.conclusion
+
+
+def test_a_model_that_goes_in_is_loaded_as_in_a_run(shop: Workshop) -> None:
+    """MLflow loads no files through links that lead out of a model's folder."""
+    assert states(verified(shop, "use")) == {"output out (out.json)": "equal"}
 
 
 def test_a_result_in_the_store_that_was_damaged_is_told_from_one_that_can_not_be_rebuilt(shop: Workshop) -> None:
