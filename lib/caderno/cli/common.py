@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from caderno.cli import completing
-from caderno.errors import did_you_mean
+from caderno.errors import CadernoError, did_you_mean
 
 if TYPE_CHECKING:
     from caderno.plan.planner import Planner
+    from caderno.plan.records import TaskRecord
     from caderno.plan.store import Store
     from caderno.project import Project
 
@@ -112,3 +113,14 @@ def store_of(pipeline: str | None) -> tuple[Project, Store]:
 
     project = Project.find(Path.cwd())
     return project, Store(project, spec.choose(project, pipeline))
+
+
+def chosen(found: list[tuple[TaskRecord, Path]], word: str, task: str) -> tuple[TaskRecord, Path]:
+    """Return the result that `word` names. Raises CadernoError where that is none, or several."""
+    named = [one for one in found if one[0].fingerprint.startswith(word) or one[0].run.startswith(word)]
+    if len(named) == 1:
+        return named[0]
+    known = "\n  ".join(f"{one.fingerprint[:8]}  run {one.run}  {one.state}" for one, _ in (named or found)[:8])
+    if named:
+        raise CadernoError(f"{word!r} names {len(named)} results of {task}", f"more letters help:\n  {known}")
+    raise CadernoError(f"{task} has no result {word!r}", f"it has:\n  {known}")

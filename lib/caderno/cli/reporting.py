@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from caderno.cli import completing
-from caderno.cli.common import cli, pipeline_option, planner_of, store_of
+from caderno.cli.common import chosen, cli, pipeline_option, planner_of, store_of
 from caderno.errors import CadernoError
-
-if TYPE_CHECKING:
-    from caderno.plan.records import TaskRecord
 
 
 @cli.command()
@@ -81,8 +77,8 @@ def diff(task: str, a: str | None, b: str | None, pipeline: str | None) -> None:
     found = planner.store.all_of(one.folder)
     if not found:
         planner.newest(one)  # says that it has not been run
-    new = _chosen(found, b, one.id) if b else found[0]
-    old = _chosen(found, a, one.id) if a else next(iter(pages.comparable(new[0], found)), None)
+    new = chosen(found, b, one.id) if b else found[0]
+    old = chosen(found, a, one.id) if a else next(iter(pages.comparable(new[0], found)), None)
     if old is None:
         raise CadernoError(
             f"{one.id} has no result before that of {new[0].started:%Y-%m-%d %H:%M} UTC: there is nothing to compare",
@@ -91,14 +87,3 @@ def diff(task: str, a: str | None, b: str | None, pipeline: str | None) -> None:
     found_out = pages.diff_of(old, new)
     page = pages.write_diff(planner.project, found_out)
     listing.show_diff(found_out, planner.project.relative(page))
-
-
-def _chosen(found: list[tuple[TaskRecord, Path]], word: str, task: str) -> tuple[TaskRecord, Path]:
-    """Return the result that `word` names. Raises CadernoError where that is none, or several."""
-    named = [one for one in found if one[0].fingerprint.startswith(word) or one[0].run.startswith(word)]
-    if len(named) == 1:
-        return named[0]
-    known = "\n  ".join(f"{one.fingerprint[:8]}  run {one.run}  {one.state}" for one, _ in (named or found)[:8])
-    if named:
-        raise CadernoError(f"{word!r} names {len(named)} results of {task}", f"more letters help:\n  {known}")
-    raise CadernoError(f"{task} has no result {word!r}", f"it has:\n  {known}")

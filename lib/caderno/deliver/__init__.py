@@ -1,6 +1,11 @@
 """From a compared candidate to an approved champion, and back: what was decided, by whom, and why.
 
-statistics.py  is one model better than another on the same rows? (pure)
+delivery.py    the steps: release, sign, promote, roll back
+candidates.py  which model of a run is the best
+evidence.py    what the gate must know, measured ← smoke.py (in a process of its own), statistics.py (pure)
 gate.py        what follows from the figures: promote, hold or refuse (pure)
-ledger.py      who decided, approved, promoted, rolled back what, when and why: a chain of rows
+decisions.py   a decision as it is kept, and the digests that are signed
+ledger.py      who did what, when and why: a chain of rows → standing.py (how a model stands, what it lacks; pure)
+registry.py    MLflow's versions and aliases; files.py: a model's files by their SHA-256
+pages.py       what reports/ shows of it; telling.py: what the terminal does
 """

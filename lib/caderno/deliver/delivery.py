@@ -61,6 +61,24 @@ def ledger_of(project: Project) -> Ledger:
     return Ledger(f"sqlite:///{project.data / LEDGER}")
 
 
+def version_in(now: Standing, word: str | None, model: str) -> Version:
+    """Return the version that a word names, such as 3, v3 or champion; without a word the challenger."""
+    number = {"champion": now.champion, "challenger": now.challenger}.get(word or "challenger", word)
+    if number is None:
+        hint = "caderno release makes one" if now.versions else "nothing was released yet: caderno release"
+        raise CadernoError(f"{model} has no {word or 'challenger'}", hint)
+    number = number.removeprefix("v")
+    if number not in now.versions:
+        raise CadernoError(f"{model} has no version {word!r}", did_you_mean(number, now.versions, "version"))
+    return now.versions[number]
+
+
+def version_of(project: Project, pipeline: Pipeline, word: str) -> Version:
+    """Return the version of a pipeline's model that a word names, by the ledger alone. Raises CadernoError."""
+    model = gate_of(pipeline).model or pipeline.name
+    return version_in(standing(ledger_of(project).rows(model)), word, model)
+
+
 class NothingNew(CadernoError):
     """What would be released is the champion already."""
 
@@ -157,17 +175,6 @@ class Delivery:
         now = self.standing()
         version = now.versions[number]
         return lacking(now, version, self.wanted, self.digests(version))
-
-    def version(self, now: Standing, word: str | None) -> Version:
-        """Return the version that a word names, such as 3, v3 or champion; without a word the challenger."""
-        number = {"champion": now.champion, "challenger": now.challenger}.get(word or "challenger", word)
-        if number is None:
-            hint = "caderno release makes one" if now.versions else "nothing was released yet: caderno release"
-            raise CadernoError(f"{self.model} has no {word or 'challenger'}", hint)
-        number = number.removeprefix("v")
-        if number not in now.versions:
-            raise CadernoError(f"{self.model} has no version {word!r}", did_you_mean(number, now.versions, "version"))
-        return now.versions[number]
 
     def digests(self, version: Version) -> dict[str, str]:
         """Return the digests of what a version's decision was made on, as they are now."""
@@ -342,7 +349,7 @@ class Delivery:
         """Approve or refuse a version that was decided on; what is signed are the digests of report and files."""
         with self.ledger.turn():
             now = self.settle()
-            version = self.version(now, word)
+            version = version_in(now, word, self.model)
             digests = self._intact(version)
             if action == "approve" and self.wanted.four_eyes and wrote(version, who):
                 raise NotAllowed(
@@ -361,7 +368,7 @@ class Delivery:
             now = self.settle()
             if now.champion != seen:
                 raise Outpaced(f"the champion is {_named(now.champion)} by now, not {_named(seen)}", "caderno history")
-            version = self.version(now, word)
+            version = version_in(now, word, self.model)
             if version.number == now.champion:
                 raise CadernoError(f"version {version.number} is the champion already")
             with self.files(version):
@@ -382,7 +389,7 @@ class Delivery:
                 raise CadernoError(
                     f"{self.model} has no champion before {_named(now.champion)}", "caderno history; --to VERSION"
                 )
-            version = self.version(now, word or now.line[-2])
+            version = version_in(now, word or now.line[-2], self.model)
             if version.number == now.champion:
                 raise CadernoError(f"version {version.number} is the champion already")
             if version.number not in now.champions:

@@ -281,7 +281,7 @@ def _files(old: Mapping[str, Input | Output], new: Mapping[str, Input | Output])
         before, after = old.get(name), new.get(name)
         if before and after and before.digest == after.digest:
             continue
-        notes = _shape(before.table, after.table) if before and after and before.table and after.table else ()
+        notes = shape_changes(before.table, after.table) if before and after and before.table and after.table else ()
         if not notes and before and after:
             notes = ("content, of the same rows and columns" if before.table and after.table else "content",)
         yield Change(name, _file(before), _file(after), tuple(notes))
@@ -294,7 +294,8 @@ def _file(one: Input | Output | None) -> str | None:
     return f"{rows}{text.size(one.size)}"
 
 
-def _shape(old: Table, new: Table) -> tuple[str, ...]:
+def shape_changes(old: Table, new: Table) -> tuple[str, ...]:
+    """Return how a table's rows and columns changed, in words; nothing where they are the same."""
     notes = []
     if old.rows != new.rows and old.rows is not None and new.rows is not None:
         notes.append(f"{new.rows - old.rows:+,} rows".replace("-", "−"))

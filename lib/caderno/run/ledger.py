@@ -41,8 +41,10 @@ class Open:
 class Ledger:
     """The open runs of one engine; workers may use it at once. `warn` is told of what MLflow did not take."""
 
-    def __init__(self, project: Project, pipeline: str, run: str, warn: Callable[[str], None]) -> None:
-        """Open the tracking store. Raises TrackingError where it refuses."""
+    def __init__(
+        self, project: Project, pipeline: str, run: str, warn: Callable[[str], None], folder: Path | None = None
+    ) -> None:
+        """Open the tracking store; with `folder`, one of its own in there. Raises TrackingError where it refuses."""
         self._project = project
         self._pipeline = pipeline
         self._folder = _untold(project) / run
@@ -52,7 +54,7 @@ class Ledger:
         self._aside: Tracking | None = None
         self._server: Tracking | None = None
         try:
-            self._server = Tracking(project, pipeline)
+            self._server = Tracking(project, pipeline, folder)
         except TrackingAway as error:
             self._turn_aside(error)
         self._journal = Journal(project, run, tracking_uri(project))

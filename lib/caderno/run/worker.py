@@ -109,7 +109,7 @@ def _attempt_in(
     failure = execution.failure or _edited(context, task, resolved) or _forbidden(task, reads)
     outputs: dict[str, Output] = {}
     if failure is None:
-        outputs, failure = _outputs(context, task, tracked, staged)
+        outputs, failure = made(context, task, tracked, staged)
     if failure is None and execution.sight.ran:  # the picture was wrong: this result's place is another
         resolved = context.planner.observe(task, resolved, execution.sight.ran)
         context.ledger.will_stand(tracked, store.place(task.folder, resolved.fingerprint))
@@ -258,7 +258,7 @@ def _edited(context: RunContext, task: Task, resolved: Resolved) -> Failure | No
     return Failure(kind="edited", message=f"{', '.join(changed)} changed while the task ran; run it again")
 
 
-def _outputs(context: RunContext, task: Task, tracked: Open, staged: Path) -> tuple[dict[str, Output], Failure | None]:
+def made(context: RunContext, task: Task, tracked: Open, staged: Path) -> tuple[dict[str, Output], Failure | None]:
     """Return the declared outputs with their digests, or the failure that one is missing."""
     try:
         models = _models(task, tracked, staged)
