@@ -22,7 +22,7 @@ from caderno.deliver.delivery import Delivery
 from caderno.deliver.ledger import Ledger
 from caderno.deliver.registry import Registry
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 EFFECTS: list[tuple[Any, str]] = [
     (Ledger, "append"),

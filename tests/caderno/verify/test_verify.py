@@ -134,6 +134,7 @@ def test_what_is_the_same_is_equal_though_the_notebook_was_edited_since(shop: Wo
     assert "note" not in done
 
 
+@pytest.mark.slow
 def test_a_notebook_that_draws_at_random_is_named_with_its_cell(shop: Workshop) -> None:
     done = shop.caderno("verify", "chance", "--result", shop.record("chance").run)
     assert done.code == 1
@@ -142,6 +143,7 @@ def test_a_notebook_that_draws_at_random_is_named_with_its_cell(shop: Workshop) 
     assert "the first cell that prints something else is cell 3: # a draw" in done
 
 
+@pytest.mark.slow
 def test_noise_of_floats_is_within_tolerance_and_more_is_told_by_column_and_row(shop: Workshop) -> None:
     shop.write("noise.txt", "1e-9")
     near = verified(shop, "noisy")
@@ -175,6 +177,7 @@ def test_a_model_is_equal_though_its_ids_and_times_are_others(shop: Workshop) ->
     assert not found.conclusion
 
 
+@pytest.mark.slow
 def test_a_model_that_goes_in_is_loaded_as_in_a_run(shop: Workshop) -> None:
     """MLflow loads no files through links that lead out of a model's folder."""
     assert states(verified(shop, "use")) == {"output out (out.json)": "equal"}
@@ -239,6 +242,7 @@ def waiting(shop: Workshop) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_leaves_nothing(shop: Workshop) -> None:
     process = waiting(shop)
     kernels = psutil.Process(process.pid).children(recursive=True)
@@ -249,6 +253,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(shop: Workshop) -> None:
     assert not [kernel for kernel in kernels if kernel.is_running() and kernel.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_what_a_killed_one_left_is_removed_by_the_next_and_what_a_living_one_has_is_not(shop: Workshop) -> None:
     process = waiting(shop)
     assert verified(shop, "prints").state == "equal"
@@ -317,6 +322,7 @@ def test_without_git_the_folder_is_used_and_what_is_not_as_it_was_is_named(
     small.write("lib/tools.py", "def word():\n    return 'one'\n")
 
 
+@pytest.mark.slow
 def test_of_a_dirty_checkout_cells_are_those_that_ran_and_helpers_the_commits(repository: Workshop) -> None:
     small = repository
     small.notebook("helped.ipynb", "out: str = ''", "from tools import word", WRITE.format("word() + '!'"))
@@ -337,6 +343,7 @@ def test_of_a_dirty_checkout_cells_are_those_that_ran_and_helpers_the_commits(re
     assert len(git(small, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_link_in_the_commit_leads_no_rebuild_into_the_store(repository: Workshop) -> None:
     """data/ may be on another disk, and the link to it in git."""
     small = repository
