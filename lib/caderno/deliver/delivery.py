@@ -8,9 +8,8 @@ says so. Aliases that differ though nothing lags were moved by hand.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from caderno.deliver.decisions import DecisionRecord
 from caderno.deliver.evidence import Measured, Question, measure
 from caderno.deliver.files import Tampered
 from caderno.deliver.gate import decide, rules
-from caderno.deliver.ledger import Action, Entry, Ledger, Outpaced, Row
+from caderno.deliver.ledger import Action, Entry, Ledger, Outpaced
 from caderno.deliver.registry import Alias, Registry, Source
 from caderno.deliver.standing import Person, Standing, Version, Wanted, lacking, standing, wrote
 from caderno.errors import CadernoError, TrackingError, did_you_mean
@@ -231,33 +230,37 @@ class Delivery:
             measured = measure(
                 self.project, Question(model, against, candidate.test, candidate.record.metrics, look), self.gate
             )
-        record = self._decision(candidate, version, champion, measured, look, who)
+        with self.ledger.turn():
+            later = self.settle()
+            version = later.versions[number]
+            if known := self._known(candidate, version, later):  # somebody asked the same at the same time
+                return known, False
+            if (later.champion, later.asked) != (now.champion, now.asked):
+                raise Outpaced(f"something else was decided on {self.model} meanwhile", "compare anew: caderno release")
+            record = self._decision(candidate, version, champion, measured, look, who)
+            decisions.save(self.project, record)
+            self._write(self._decide(record, candidate, digest))
+        return record, True
 
-        def same_champion(rows: Sequence[Row]) -> None:
-            if (by_now := standing(rows).champion) != now.champion:
-                raise Outpaced(f"the champion is {_named(by_now)} by now", "compare with it: caderno release")
-
-        entry = Entry(
+    def _decide(self, record: DecisionRecord, candidate: Candidate, digest: str) -> Entry:
+        """Return the row of a decision: it names all that was judged and is signed by its digests."""
+        found = decisions.digests(self.project, record.pipeline, record.name, record.folder)
+        return Entry(
             "decide",
             self.model,
-            number,
-            str(who),
+            record.version,
+            record.who,
             record.why,
-            digests={"files": digest, "test": candidate.test_digest},
+            digests={"files": digest, "test": candidate.test_digest, **found},
             facts={
                 "decision": record.name,
                 "outcome": record.outcome,
-                "champion": now.champion,
+                "champion": record.champion,
                 "gate": record.gate,
                 "metrics": record.metrics,
-                "example": measured.packaged.get("example"),
+                "example": record.packaged.get("example"),
             },
         )
-        with self.ledger.turn():
-            decisions.save(self.project, record)
-            found = decisions.digests(self.project, self._pipeline.name, record.name, record.folder)
-            self._write(replace(entry, digests={**entry.digests, **found}), same_champion)
-        return record, True
 
     def automatic(self, who: Person) -> tuple[DecisionRecord, bool] | None:
         """Release the best candidate and promote it if the gate lets it; return the decision, and whether it reigns.
@@ -417,9 +420,9 @@ class Delivery:
         )
         self._write(entry)
 
-    def _write(self, entry: Entry, allowed: Callable[[list[Row]], None] = lambda _: None) -> None:
+    def _write(self, entry: Entry) -> None:
         """Write a row, and let the aliases follow."""
-        row = self.ledger.append(entry, allowed)
+        row = self.ledger.append(entry)
         self._show()
         try:
             self.settle(own=True)

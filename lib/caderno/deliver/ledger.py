@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -119,11 +119,10 @@ class Ledger:
         """Return the version that the ledger knows as a model's champion."""
         return champion_in(self.rows(model))
 
-    def append(self, entry: Entry, allowed: Callable[[list[Row]], None] = lambda _: None) -> Row:
+    def append(self, entry: Entry) -> Row:
         """Write one row and return it.
 
-        `allowed` is called with the model's rows while nobody else can write, and raises what forbids the new one. An
-        entry that changes the champion from `old` is refused with Outpaced where that is not the champion any more.
+        An entry that changes the champion from `old` is refused with Outpaced where that is not the champion any more.
         """
         with self._writing() as connection:
             every = [_row(one) for one in connection.execute(sql.select(_ROWS).order_by(_ROWS.c.place))]
@@ -134,7 +133,6 @@ class Ledger:
                     f"{entry.model}: the champion is version {now} by now, not {entry.old or 'none'}",
                     "look again: caderno history",
                 )
-            allowed(own)
             before = every[-1].hash if every else GENESIS
             stamped = Entry(**{**asdict(entry), "time": datetime.now(UTC).isoformat(timespec="microseconds")})
             text = canonical(stamped)

@@ -17,7 +17,8 @@ from caderno.report.text import file_name, number, result_name
 
 SIGNS = {"promote": "✓", "hold": "‖", "refuse": "✕"}
 _WIDTH = 320  # of the picture of intervals, in pixels
-_EDGE = 6  # pixels that stay free at both sides
+_EDGE = 6  # pixels that stay free at both sides; intervals of small slices may run over them
+_LARGE = 0.02  # of the test rows: the scale fits the intervals of slices that have as many
 _KNOWN = {  # how metrics are called
     "roc_auc": "ROC AUC",
     "brier": "Brier score",
@@ -95,19 +96,23 @@ def _figures(decision: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _picture(decision: Mapping[str, Any]) -> Picture | None:
-    """Return the intervals of all rows and of each slice on one scale; None without a champion."""
+    """Return the intervals of all rows and of each slice on one scale; None without a champion.
+
+    What is out of the scale is cut off at its edge; the figures stand beside it.
+    """
     if decision["difference"] is None:
         return None
     every = [("all test rows", decision["test"]["rows"], decision["difference"], True)]
     every += [(f"{one['column']} {one['value']}", one["rows"], one["figures"], False) for one in decision["slices"]]
     margin, same = decision["gate"]["margin"], decision["gate"]["equivalence"]
     ends = [0.0, margin, same, -same]
-    ends += [float(one[end]) for _, _, one, _ in every for end in ("low", "high") if one[end] is not None]
+    large = [one for _, rows, one, _ in every if rows >= _LARGE * decision["test"]["rows"]]
+    ends += [float(one[end]) for one in large for end in ("low", "high") if one[end] is not None]
     least, most = min(ends), max(ends)
     scale = (_WIDTH - 2 * _EDGE) / ((most - least) or 1.0)
 
     def place(value: float | None) -> float | None:
-        return None if value is None else round(_EDGE + (value - least) * scale, 1)
+        return None if value is None else round(min(max(_EDGE + (value - least) * scale, 0.0), _WIDTH), 1)
 
     lines = [
         Line(name, rows, _told(one), place(one["low"]), place(one["value"]), place(one["high"]), head)

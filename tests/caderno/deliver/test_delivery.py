@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 from deliver.conftest import (
@@ -30,7 +31,8 @@ from workshop import PIPELINE, Workshop
 from caderno.deliver import decisions
 from caderno.deliver.files import Tampered
 from caderno.deliver.ledger import Outpaced, Row
-from caderno.deliver.registry import Alias
+from caderno.deliver.registry import Alias, Registry
+from caderno.errors import TrackingError
 
 pytestmark = pytest.mark.kernel
 
@@ -326,6 +328,19 @@ def test_nothing_is_promised_while_mlflow_is_away(delivered: Workshop) -> None:
         assert "does not answer" in done
     assert len(rows(delivered)) == before
     assert told(delivered, "history", env=away).code == 0
+
+
+def test_an_alias_that_does_not_follow_is_told_and_follows_later(delivered: Workshop) -> None:
+    approved(delivered)
+    refused = TrackingError("MLflow refuses")
+    with patch.object(Registry, "point", side_effect=refused):
+        done = told(delivered, "promote")
+    assert done.code == 2
+    assert "row 8 of the ledger is written, and MLflow's aliases do not follow yet: MLflow refuses" in done
+    assert aliases(delivered) == {"champion": "1", "challenger": "2"}
+    later = told(delivered, "models")
+    assert "completed a step that was cut short: row 8 of the ledger, promote of version 2" in later
+    assert aliases(delivered) == {"champion": "2"}
 
 
 def test_who_was_outpaced_is_told(delivered: Workshop) -> None:

@@ -16,7 +16,7 @@ from caderno.deliver.evidence import Measured, Question, measure
 from caderno.project import Project
 from caderno.spec.file import GateFile
 
-pytestmark = [pytest.mark.kernel, pytest.mark.filterwarnings("ignore:.*Add type hints")]
+pytestmark = pytest.mark.kernel
 
 EXAMPLE = pd.DataFrame({"x": [0.1, 1 / 3, None]})
 CODE = """

@@ -89,16 +89,6 @@ def test_a_change_that_relies_on_what_is_no_longer_so_is_refused(ledger: Ledger)
     assert len(ledger.rows()) == 1
 
 
-def test_what_is_not_allowed_leaves_no_row(ledger: Ledger) -> None:
-    def never(rows: list[Any]) -> None:
-        raise RuntimeError(len(rows))
-
-    ledger.append(Entry("release", "late", "1", "user"))
-    with pytest.raises(RuntimeError, match="1"):
-        ledger.append(Entry("approve", "late", "1", "user"), never)
-    assert len(ledger.rows()) == 1
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_of_sixteen_at_once_exactly_one_promotes(uri: str) -> None:
     Ledger(uri).append(promotion(None, "1"))

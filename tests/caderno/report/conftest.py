@@ -468,3 +468,89 @@ def evil() -> Iterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
         thread.join()
+
+
+def decision() -> dict[str, Any]:
+    """Return the record of a decision of the gate as JSON has it."""
+
+    def figures(value: float | None, reach: float) -> dict[str, Any]:
+        ends = {} if value is None else {"low": value - reach, "high": value + reach}
+        return {"value": value, "low": None, "high": None, **ends, "confidence": 0.975, "units": 92}
+
+    slices = [("day", "2013-10", 0.004, 0.002), ("carrier", "<b>9E</b>", -0.03, 0.2), ("carrier", "HA", None, 0.0)]
+    return {
+        "name": "flights.v2.1",
+        "model": "flights",
+        "version": "2",
+        "pipeline": "flights",
+        "profile": "smoke",
+        "run": "20131105-073000-3f9a",
+        "task": "train[model=forest]",
+        "fingerprint": "a" * 64,
+        "others": {"train[model=forest]": 0.77, "train[model=logistic]": 0.76},
+        "champion": "1",
+        "champion_task": "train[model=forest]",
+        "changed": "diff/one.html",
+        "outcome": "hold",
+        "rules": [
+            {"rule": "check", "verdict": "refuse", "figures": "<script>alert(1)</script>", "kind": "check"},
+            {"rule": "bound of brier", "verdict": "promote", "figures": "0.13, wanted at most 0.2", "kind": "bound"},
+            {"rule": "roc_auc against the champion", "verdict": "hold", "figures": "+0.001", "kind": "better"},
+            {"rule": "roc_auc where day is 2013-10", "verdict": "promote", "figures": "+0.004", "kind": "slice"},
+        ],
+        "metric": "roc_auc",
+        "metrics": {"roc_auc": 0.77, "brier": 0.13, "calibration_slope": 1.01, "own": 3.0},
+        "champion_metrics": {"roc_auc": 0.769, "brier": 0.131},
+        "difference": figures(0.001, 0.002),
+        "slices": [
+            {"column": column, "value": value, "rows": 900, "margin": 0.02, "figures": figures(of, reach)}
+            for column, value, of, reach in slices
+        ],
+        "test": {"task": "dataset", "path": "data/t", "digest": "d" * 64, "rows": 9000, "units": 92, "span": "a to b"},
+        "look": 2,
+        "gate": {"unit": "day", "margin": 0.0005, "equivalence": 0.002, "bounds": {"own": {"min": 1, "max": None}}},
+        "approvals": 1,
+        "four_eyes": True,
+        "files": {"MLmodel": "e" * 64},
+        "packaged": {
+            "size": 451_000,
+            "load_seconds": 5.2,
+            "latency": 0.03,
+            "same_again": True,
+            "same_as_json": True,
+            "pickles": ["model.pkl"],
+        },
+        "authors": ["A <a@example.org>"],
+        "who": "B <b@example.org>",
+        "when": "2013-11-05T07:30:00Z",
+    }
+
+
+def models() -> dict[str, Any]:
+    """Return what the page of a model tells."""
+    version = {"task": "train[model=forest]", "fingerprint": "a" * 64, "released": "2013-11-05T07:30:00", "who": "B"}
+    sign = {"action": "approve", "who": "C <c@example.org>", "why": "months are <i>stable</i>"}
+    row = {"time": "2013-11-05T07:30:00", "who": "B", "why": "", "outcome": None, "old": None, "new": None}
+    return {
+        "model": "flights",
+        "champion": "1",
+        "challenger": "2",
+        "versions": [
+            {**version, "version": "2", "mark": "", "outcome": "", "decision": "", "metrics": [], "signed": []},
+            {
+                **version,
+                "version": "1",
+                "mark": "champion",
+                "outcome": "promote",
+                "decision": "decisions/flights.v1.1.html",
+                "metrics": [("roc_auc", "0.7702")],
+                "signed": [sign],
+            },
+        ],
+        "history": [
+            {**row, "place": 3, "action": "promote", "version": "1", "new": "1", "emergency": True},
+            {**row, "place": 2, "action": "decide", "version": "1", "outcome": "promote", "emergency": False},
+            {**row, "place": 1, "action": "release", "version": "1", "emergency": False},
+        ],
+        "head": "f" * 64,
+    }

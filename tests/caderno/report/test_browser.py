@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from caderno.project import Project
-from caderno.report import diff_of, write_diff
+from caderno.report import decision_file, decision_page, diff_of, write_diff, write_models
 
 # Written past the sanitizer, to try the second wall: the page's own policy.
 UNSANITIZED = """
@@ -25,7 +25,7 @@ UNSANITIZED = """
 <base href="{evil}/"><form id="f" action="{evil}/form"><input name="a"></form>
 <div style="background: url({evil}/b.png); width: 9px; height: 9px"></div>
 """
-KINDS = ("index", "run", "task", "failed", "formulas", "live", "changed", "diff")
+KINDS = ("index", "run", "task", "failed", "formulas", "live", "changed", "diff", "decision", "models")
 AXE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
@@ -67,7 +67,16 @@ def pages(samples: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
         "live": reports / "flights/moves.html",
         "changed": reports / "flights/compare.html",
         "diff": write_diff(Project(site.root), diff_of(earlier, new)),
+        "decision": _decision(samples, Project(site.root)),
+        "models": write_models(Project(site.root), "flights", samples.models()),
     }
+
+
+def _decision(samples: ModuleType, project: Project) -> Path:
+    page = decision_file(project, "flights", "flights.v2.1")
+    page.parent.mkdir()
+    page.write_text(decision_page(samples.decision()), encoding="utf-8")
+    return page
 
 
 @pytest.mark.parametrize("kind", KINDS)
