@@ -30,7 +30,7 @@ from workshop import PIPELINE, Workshop
 
 from caderno.deliver import decisions
 from caderno.deliver.files import Tampered
-from caderno.deliver.ledger import Outpaced, Row
+from caderno.deliver.ledger import Ledger, Outpaced, Row
 from caderno.deliver.registry import Alias, Registry
 from caderno.errors import TrackingError
 
@@ -221,6 +221,21 @@ def test_a_run_delivers_by_itself(new_shop: Callable[[], Workshop]) -> None:
     assert "version 3 is not promoted (hold" in run(shop, 0.9005)
     assert len(rows(shop)) == before
     assert shop.caderno("run", "data").code == 0, "a run without candidates delivers nothing"
+
+
+@pytest.mark.slow
+def test_the_ledger_stands_beside_mlflow_in_postgresql(shop: Workshop, postgres: str) -> None:
+    project(shop)
+    env = {"MLFLOW_TRACKING_URI": postgres}
+    for command in (["run"], ["release"], ["approve", "--why", "fine", "--as", str(REVIEWER)], ["promote"]):
+        done = shop.caderno(*command, env=env)
+        assert done.code == 0, done.out
+    assert not (shop.root / "data/ledger.db").exists()
+    assert [row.entry.action for row in Ledger(postgres).rows()] == ["release", "decide", "approve", "promote"]
+    assert "4 rows in order" in shop.caderno("ledger", "verify", env=env)
+    version = next((shop.root / "data/tiny/train").glob("*/model/MLmodel"))
+    shutil.rmtree(version.parent)
+    assert "4 rows in order" in shop.caderno("ledger", "verify", env=env), "the files come from MLflow"
 
 
 # Trust.
