@@ -302,13 +302,17 @@ class Delivery:
         return number
 
     def _known(self, candidate: Candidate, version: Version | None, now: Standing) -> DecisionRecord | None:
-        """Return the decision on a version, if the same rules and rows and the same champion would be asked again."""
+        """Return the decision on a version, if the same rules and rows and the same champion would be asked again.
+
+        None where the packaged model failed a check: that may have been the machine's fault.
+        """
         if version is None or version.decided is None:
             return None
         entry = version.decided.entry
         asked = (entry.facts["champion"], entry.facts["gate"], entry.digests["test"])
         same = asked == (now.champion, self.gate.model_dump(mode="json"), candidate.test_digest)
-        return self.decision(version) if same else None
+        known = self.decision(version) if same else None
+        return None if known is None or any(one.kind == "check" for one in known.rules) else known
 
     def _decision(
         self,

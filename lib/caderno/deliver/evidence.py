@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 _ERROR = 0.05  # of all questions to one champion together
 _PATIENCE = 600  # seconds for one process
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _BLOCKS = 200  # of independent rows, where those are no units themselves
 _CLASSIFIED = {"roc_auc", "brier", "log_loss", *DESCRIBING}  # what takes a probability of an outcome that is 0 or 1
 
@@ -232,6 +233,7 @@ def _smoke(packaged: Mapping[str, Any], gate: GateFile) -> list[str]:
 def _packaged(model: Path, rows: Path, predictions: Path) -> dict[str, Any]:
     """Return what a model does in a clean process, without the project's lib/."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= dict.fromkeys(_THREADS, "1")  # for one row threads cost more than they give, most on a busy machine
     return _answer({"model": str(model), "rows": str(rows), "predictions": str(predictions)}, environment)
 
 
