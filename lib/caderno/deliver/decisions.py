@@ -91,6 +91,7 @@ class DecisionRecord(_Model):
     champion: str | None
     champion_task: str | None
     outcome: Outcome
+    why: str  # the rules that led to it, in one line
     rules: list[Rule]
     metric: str
     metrics: dict[str, float]
@@ -108,11 +109,6 @@ class DecisionRecord(_Model):
     authors: list[str]
     who: str
     when: datetime
-
-    @property
-    def why(self) -> str:
-        """The rules that led to the outcome, in one line."""
-        return "; ".join(f"{one.rule}: {one.figures}" for one in self.rules if one.verdict == self.outcome)
 
 
 def record_of(
@@ -156,6 +152,7 @@ def record_of(
         champion=champion.number if champion else None,
         champion_task=str(champion.released.entry.facts["task"]) if champion else None,
         outcome=decided.outcome,
+        why=decided.why,
         rules=[
             Rule(rule=one.rule, verdict=one.verdict, figures=one.figures, kind=one.kind) for one in decided.findings
         ],

@@ -78,8 +78,10 @@ class Decision:
 
     @property
     def why(self) -> str:
-        """The findings that led to it, in one line."""
+        """The findings that led to it, in one line; of a promotion the comparison, for all the others passed too."""
         telling = [one for one in self.findings if one.verdict == self.outcome]
+        if self.outcome == "promote":
+            telling = [one for one in telling if one.kind == "better"]
         return "; ".join(f"{one.rule}: {one.figures}" for one in telling)
 
 
