@@ -52,11 +52,12 @@ def parameters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 
 def versions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the aliases, and the versions that the ledger knows of the pipeline's model."""
-    from caderno.deliver.delivery import LEDGER, ledger_of
+    from caderno.deliver.ledger import ledger_of
+    from caderno.deliver.place import has_ledger
 
     project, pipeline = _project(), _pipeline(ctx)
     known = ["champion", "challenger"]
-    if project and pipeline and pipeline.gate and (project.data / LEDGER).exists():
+    if project and pipeline and pipeline.gate and has_ledger(project):
         model = pipeline.gate.model or pipeline.name
         known += dict.fromkeys(row.entry.version for row in ledger_of(project).rows(model))
     return _items(known, incomplete)

@@ -204,7 +204,8 @@ def history(pipeline: str | None) -> None:
     """
     from caderno import spec
     from caderno.deliver import telling
-    from caderno.deliver.delivery import gate_of, ledger_of
+    from caderno.deliver.delivery import gate_of
+    from caderno.deliver.ledger import ledger_of
     from caderno.project import Project
 
     project = Project.find(Path.cwd())

@@ -26,6 +26,7 @@ def report(tasks: tuple[str, ...], pipeline: str | None, pdf: bool, code: bool) 
     caderno report --pdf compare
     """
     from caderno import report as pages
+    from caderno.deliver.place import has_ledger
     from caderno.project import Project
     from caderno.report import pdf as printing
 
@@ -34,6 +35,10 @@ def report(tasks: tuple[str, ...], pipeline: str | None, pdf: bool, code: bool) 
     project = Project.find(Path.cwd())
     browser = printing.browser() if pdf else ""
     count = pages.rebuild(project)
+    if has_ledger(project):
+        from caderno.deliver.pages import write_all
+
+        write_all(project)
     index = project.reports / "index.html"
     place = project.relative(index if index.exists() else project.reports)
     click.echo(f"{count or 'no'} page{'s' * (count != 1)} written: {place}")

@@ -21,18 +21,16 @@ from caderno.deliver.decisions import DecisionRecord
 from caderno.deliver.evidence import Measured, Question, measure
 from caderno.deliver.files import Tampered
 from caderno.deliver.gate import decide, rules
-from caderno.deliver.ledger import Action, Entry, Ledger, Outpaced
+from caderno.deliver.ledger import Action, Entry, Outpaced, ledger_of
 from caderno.deliver.registry import Alias, Registry, Source
 from caderno.deliver.standing import Person, Standing, Version, Wanted, lacking, standing, wrote
 from caderno.errors import CadernoError, TrackingError, did_you_mean
 from caderno.plan.store import Store, read_record
 from caderno.project import Project
-from caderno.run.tracking import Tracking, tracking_uri
+from caderno.run.tracking import Tracking
 from caderno.spec import Pipeline
 from caderno.spec.file import GateFile
 from caderno.spec.gating import approvals
-
-LEDGER = "ledger.db"  # in data/
 
 
 class NotAllowed(CadernoError):
@@ -49,15 +47,6 @@ def gate_of(pipeline: Pipeline) -> GateFile:
             f"add gate: to params/{pipeline.name}.yaml; params/README.md has its keys",
         )
     return pipeline.gate
-
-
-def ledger_of(project: Project) -> Ledger:
-    """Return the project's ledger: in MLflow's PostgreSQL where that is its store, else data/ledger.db."""
-    uri = tracking_uri(project)
-    if uri.startswith("postgresql"):
-        return Ledger(uri)
-    project.data.mkdir(parents=True, exist_ok=True)
-    return Ledger(f"sqlite:///{project.data / LEDGER}")
 
 
 def version_in(now: Standing, word: str | None, model: str) -> Version:

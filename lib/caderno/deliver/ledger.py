@@ -21,7 +21,9 @@ from typing import Any, Literal
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
+from caderno.deliver.place import ledger_uri
 from caderno.errors import CadernoError, StoreError
+from caderno.project import Project
 
 Action = Literal["release", "decide", "approve", "refuse", "promote", "rollback"]
 GENESIS = "0" * 64
@@ -189,6 +191,12 @@ class Ledger:
 
 def _missing(first: int, last: int) -> str:
     return f"row {first} is missing" if first == last else f"rows {first} to {last} are missing"
+
+
+def ledger_of(project: Project) -> Ledger:
+    """Return the project's ledger, which is made where there is none."""
+    project.data.mkdir(parents=True, exist_ok=True)
+    return Ledger(ledger_uri(project))
 
 
 def champion_in(rows: list[Row]) -> str | None:

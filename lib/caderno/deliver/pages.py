@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from caderno import report
+from caderno import report, spec
+from caderno.deliver import decisions
 from caderno.deliver.decisions import DECISIONS
-from caderno.deliver.ledger import GENESIS, Row
+from caderno.deliver.ledger import GENESIS, Row, ledger_of
 from caderno.deliver.standing import Standing, Version, standing
+from caderno.errors import CadernoError
 from caderno.plan.store import write_atomically
 from caderno.project import Project
 
@@ -41,6 +44,25 @@ def write(project: Project, pipeline: str, model: str, rows: Sequence[Row]) -> N
         },
     )
     report.renew_index(project)
+
+
+def write_all(project: Project) -> None:
+    """Write the pages of all models and decisions anew, from the ledger and what is kept. Raises OSError."""
+    for name in project.pipelines():
+        try:
+            loaded = spec.load(project, name)
+        except CadernoError:  # one that can't be loaded has told so elsewhere
+            continue
+        if loaded.gate is None:
+            continue
+        model = loaded.gate.model or name
+        rows = ledger_of(project).rows(model)
+        for row in rows:
+            if row.entry.action == "decide":
+                with contextlib.suppress(FileNotFoundError):
+                    decisions.show(project, name, str(row.entry.facts["decision"]))
+        if rows:
+            write(project, name, model, rows)
 
 
 def mark(now: Standing, version: Version) -> str:

@@ -88,6 +88,16 @@ def test_the_decision_is_a_page_and_json_with_its_figures(prepared: Workshop) ->
     assert "models.html" in shown
 
 
+def test_all_pages_come_back_from_what_is_kept(delivered: Workshop) -> None:
+    pages = {path: path.read_bytes() for path in (delivered.root / "reports").rglob("*") if path.is_file()}
+    shutil.rmtree(delivered.root / "reports")
+    assert told(delivered, "report").code == 0
+    for name in (f"{PIPELINE}/models.html", f"{PIPELINE}/decisions/{PIPELINE}.v2.1.html"):
+        path = delivered.root / "reports" / name
+        assert path.read_bytes() == pages[path], name
+    assert "champion v1" in (delivered.root / "reports/index.html").read_text()
+
+
 def test_approval_by_another_then_promotion(delivered: Workshop) -> None:
     missing = told(delivered, "promote")
     assert missing.code == 3
