@@ -12,11 +12,10 @@ from caderno.deliver import decisions
 from caderno.deliver.decisions import DECISIONS
 from caderno.deliver.ledger import GENESIS, Row, ledger_of
 from caderno.deliver.standing import Standing, Version, standing
+from caderno.deliver.statistics import METRICS
 from caderno.errors import CadernoError
 from caderno.plan.store import write_atomically
 from caderno.project import Project
-
-_KEPT = ("roc_auc", "brier", "log_loss", "mean_absolute_error", "root_mean_squared_error")
 
 
 def write(project: Project, pipeline: str, model: str, rows: Sequence[Row]) -> None:
@@ -91,7 +90,7 @@ def _version(now: Standing, version: Version) -> dict[str, Any]:
         "decision": f"decisions/{_decision(version)}.html",
         "task": entry.facts["task"],
         "fingerprint": entry.facts["fingerprint"],
-        "metrics": [(name, f"{metrics[name]:.4f}") for name in _KEPT if name in metrics],
+        "metrics": [(name, f"{metrics[name]:.4f}") for name in METRICS if name in metrics],
         "signed": [{"action": row.entry.action, "who": row.entry.who, "why": row.entry.why} for row in version.signed],
         "released": entry.time,
         "who": entry.who,

@@ -6,22 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from caderno.deliver.decisions import DecisionRecord
 from caderno.deliver.ledger import Row
 from caderno.deliver.standing import Standing, Version
-from caderno.run.console import ListingConsole
+from caderno.deliver.statistics import METRICS
+from caderno.run.console import ListingConsole, new_table
 
 _STYLES = {"promote": "green", "hold": "yellow", "refuse": "bold red"}
-_SHOWN = ("roc_auc", "brier", "log_loss", "mean_absolute_error", "root_mean_squared_error")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def verdict(outcome: str) -> str:
@@ -37,7 +29,7 @@ def show_decision(decision: DecisionRecord, new: bool, page: str) -> None:
         f"{escape(decision.model)} version {decision.version} ({escape(decision.task)}), {champion}: "
         f"{verdict(decision.outcome)}{'' if new else ', as decided before: nothing has changed since'}\n"
     )
-    table = _table("", "rule", "figures")
+    table = new_table("", "rule", "figures")
     passed = 0
     for one in decision.rules:
         if one.verdict == "promote" and one.kind == "slice":
@@ -69,7 +61,7 @@ def show_models(model: str, now: Standing, lacking: Mapping[str, Sequence[str]])
     if not now.versions:
         console.print(f"{escape(model)}: nothing was released yet (caderno release)")
         return
-    table = _table("version", "alias", "task", "metrics", "gate", "signed", "released")
+    table = new_table("version", "alias", "task", "metrics", "gate", "signed", "released")
     for number in sorted(now.versions, key=int, reverse=True):
         version = now.versions[number]
         alias = "champion" if number == now.champion else "challenger" if number == now.challenger else ""
@@ -96,7 +88,7 @@ _SIGNED = {"approve": "✓", "refuse": "✕"}
 
 def _metrics(version: Version) -> str:
     metrics: Mapping[str, Any] = version.decided.entry.facts["metrics"] if version.decided else {}
-    return "  ".join(f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics)
+    return "  ".join(f"{name} {metrics[name]:.4f}" for name in METRICS if name in metrics)
 
 
 def show_history(rows: Sequence[Row]) -> None:
@@ -105,7 +97,7 @@ def show_history(rows: Sequence[Row]) -> None:
     if not rows:
         console.print("nothing was released yet (caderno release)")
         return
-    table = _table("row", "when (UTC)", "what", "model", "who", "why")
+    table = new_table("row", "when (UTC)", "what", "model", "who", "why")
     for row in rows:
         entry = row.entry
         table.add_row(

@@ -7,6 +7,7 @@ import re
 import sys
 
 from rich.console import Console
+from rich.table import Table
 
 _PIPE_WIDTH = 400  # columns where no terminal limits them: a line is a row
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -37,3 +38,11 @@ class ListingConsole(Console):
 def clean(text: str) -> str:
     """Return `text` without control sequences: a notebook's error must not steer the reader's terminal."""
     return _CONTROL.sub("", text)
+
+
+def new_table(*columns: str) -> Table:
+    """Return a table without lines, in which long texts go on below."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

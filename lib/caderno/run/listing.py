@@ -19,7 +19,7 @@ from caderno.plan.environment import masked
 from caderno.plan.gc import Result
 from caderno.plan.planner import Plan, Planned, Planner
 from caderno.plan.records import RunRecord, TaskRecord
-from caderno.run.console import ListingConsole, clean
+from caderno.run.console import ListingConsole, clean, new_table
 from caderno.run.folds import Line, base, fold
 from caderno.run.progress import counted, duration
 from caderno.spec import UNSET, Task
@@ -38,13 +38,6 @@ _STYLES = {
 }
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False, every_reason: bool = False) -> None:
     """Print each task with what a run would do, and why; those alike in one line, save the ids in `named`.
 
@@ -52,7 +45,7 @@ def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False, eve
     """
     lines = [Line(planned.state, planned.why, (planned.task.id,)) for planned in plan.tasks]
     folded = lines if unfold else fold(lines, named, ("run", "wait", "cached"))
-    table = _table("", "task", "why")
+    table = new_table("", "task", "why")
     by_id = {planned.task.id: planned for planned in plan.tasks}
     for line in folded:
         why = _reasons(by_id[line.tasks[0]]) if every_reason else escape(line.why)
@@ -105,7 +98,7 @@ def show_run(record: RunRecord, unfold: bool = False) -> None:
     )
     lines = [Line(task.state, task.why, (task.task,), task.seconds) for task in record.tasks]
     folded = lines if unfold else fold(lines, order=("failed", "killed", "skipped", "succeeded", "cached"))
-    table = _table("", "task", "time", "why")
+    table = new_table("", "task", "time", "why")
     for line in folded:
         seconds = duration(line.seconds) if line.state not in ("cached", "skipped") else ""
         table.add_row(f"[{_STYLES[line.state]}]{line.state}[/]", escape(line.label), seconds, escape(line.why))
@@ -122,7 +115,7 @@ def show_record(record: TaskRecord, place: str) -> None:
         f"[bold]{escape(record.task)}[/] [{_STYLES[record.state]}]{record.state}[/] in {duration(record.seconds)}, "
         f"{record.started.astimezone():%Y-%m-%d %H:%M:%S}, by {escape(record.user)} on {escape(record.host)}"
     )
-    table = _table("", "", "")
+    table = new_table("", "", "")
     for kind, name, text in _facts(record, place):
         table.add_row(f"[dim]{kind}[/]", escape(name), escape(text))
     table.show_header = False
@@ -165,7 +158,7 @@ def show_diff(diff: Diff, page: str) -> None:
         )
     if diff.is_empty:
         console.print("nothing changed")
-    table = _table("", "", "", "")
+    table = new_table("", "", "", "")
     table.show_header = False
     for metric in diff.metrics:
         said = metric.texts
@@ -197,7 +190,7 @@ def _fate(old: object, new: object) -> str:
 
 def show_params(task: Task) -> None:
     """Print a notebook's parameters: type, default, what it receives, and the comment in the notebook."""
-    table = _table("parameter", "type", "default", "receives", "")
+    table = new_table("parameter", "type", "default", "receives", "")
     for name, parameter in task.notebook.parameters.items():
         default = "(none)" if parameter.required else "(an expression)" if parameter.default is UNSET else None
         table.add_row(
