@@ -170,6 +170,7 @@ def test_where_nothing_is_written_or_logged_what_cells_print_is_compared(shop: W
     assert states(verified(shop, "prints")) == {"what cells print": "equal"}
 
 
+@pytest.mark.slow
 def test_a_model_is_equal_though_its_ids_and_times_are_others(shop: Workshop) -> None:
     found = verified(shop, "fit")
     assert found.state == "equal", found
@@ -301,6 +302,7 @@ def repository(small: Workshop, ungit: object) -> Workshop:
     return small
 
 
+@pytest.mark.slow
 def test_without_git_the_folder_is_used_and_what_is_not_as_it_was_is_named(
     small: Workshop, ungit: tuple[TaskRecord, Path]
 ) -> None:
