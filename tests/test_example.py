@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bs4 import BeautifulSoup
@@ -99,7 +99,15 @@ def test_the_report_shows_the_conclusion_and_links_every_task(project: Path, fir
     assert "boosting" in page.find(id="conclusion").get_text()
 
 
-@pytest.mark.parametrize("name", sorted(path.relative_to(ROOT / "notebooks").as_posix() for path in NOTEBOOKS))
+HEAVY = ("compare.ipynb", "train.ipynb", "tune.ipynb")
+
+
+def _by_hand() -> list[Any]:
+    names = sorted(path.relative_to(ROOT / "notebooks").as_posix() for path in NOTEBOOKS)
+    return [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in names]
+
+
+@pytest.mark.parametrize("name", _by_hand())
 def test_a_notebook_also_runs_by_hand_on_the_latest_results(project: Path, first: object, name: str) -> None:
     notebook = project / "notebooks" / name
     few = ["-p", "trials", "1"] if notebook.stem == "tune" else []

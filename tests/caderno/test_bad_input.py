@@ -226,6 +226,7 @@ def test_long_paths_in_portuguese_are_paths_like_others(one: Workshop) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.slow
 def test_results_that_were_damaged_by_hand_are_named_and_made_again(one: Workshop) -> None:
     assert one.caderno("run").code == 0
     place = one.result("one")

@@ -88,6 +88,7 @@ def test_its_notebooks_keep_the_rules_of_notebooks(path: Path) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.slow
 def test_from_the_installed_wheel_it_runs_and_its_test_passes(tmp_path: Path, shop: Workshop) -> None:
     def ran(*command: str, cwd: Path, path: Path | None = None) -> str:
         environment = {name: value for name, value in shop.environment().items() if name != "PYTHONPATH"}
