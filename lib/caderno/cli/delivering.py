@@ -32,19 +32,21 @@ _version = click.argument("version", required=False, shell_complete=completing.v
 def _delivery(pipeline: str | None) -> Delivery:
     """Return the delivery of the pipeline that an option names. Raises CadernoError."""
     from caderno import spec
-    from caderno.deliver.delivery import Delivery, gate_of
+    from caderno.deliver.delivery import Delivery
     from caderno.project import Project
 
     project = Project.find(Path.cwd())
     loaded = spec.load(project, spec.choose(project, pipeline))
-    gate_of(loaded)  # before MLflow is imported
     return Delivery(project, loaded, lambda text: click.echo(f"note: {text}", err=True))
 
 
 def _person(project: Project, given: str | None) -> Person:
     from caderno.deliver.standing import Person, whoami
 
-    return Person.read(given) if given else whoami(project.root)
+    person = Person.read(given) if given is not None else whoami(project.root)
+    if not person.name:
+        raise click.BadParameter(f"{given!r} names nobody", param_hint="--as")
+    return person
 
 
 def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> None:

@@ -112,15 +112,6 @@ class Ledger:
             found = [_row(one) for one in connection.execute(sql.select(_ROWS).order_by(_ROWS.c.place))]
         return [row for row in found if model is None or row.entry.model == model]
 
-    def head(self) -> str:
-        """Return the hash of the last row, or GENESIS."""
-        found = self.rows()
-        return found[-1].hash if found else GENESIS
-
-    def champion(self, model: str) -> str | None:
-        """Return the version that the ledger knows as a model's champion."""
-        return champion_in(self.rows(model))
-
     def append(self, entry: Entry) -> Row:
         """Write one row and return it.
 

@@ -402,6 +402,13 @@ def test_what_is_not_there_yet_is_told_with_the_next_command(shop: Workshop) -> 
     assert "--as" in unknown
 
 
+def test_nobody_signs_nothing(delivered: Workshop) -> None:
+    for nobody in ("", " <> "):
+        done = told(delivered, "approve", "--why", "x", "--as", nobody)
+        assert done.code == 2
+        assert "names nobody" in done
+
+
 def test_a_version_that_does_not_exist(delivered: Workshop) -> None:
     done = told(delivered, "promote", "7")
     assert done.code == 2
