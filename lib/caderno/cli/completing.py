@@ -58,8 +58,7 @@ def versions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
     project, pipeline = _project(), _pipeline(ctx)
     known = ["champion", "challenger"]
     if project and pipeline and pipeline.gate and has_ledger(project):
-        model = pipeline.gate.model or pipeline.name
-        known += dict.fromkeys(row.entry.version for row in ledger_of(project).rows(model))
+        known += dict.fromkeys(row.entry.version for row in ledger_of(project).rows(pipeline.model))
     return _items(known, incomplete)
 
 

@@ -36,8 +36,11 @@ def _delivery(pipeline: str | None) -> Delivery:
     from caderno.project import Project
 
     project = Project.find(Path.cwd())
-    loaded = spec.load(project, spec.choose(project, pipeline))
-    return Delivery(project, loaded, lambda text: click.echo(f"note: {text}", err=True))
+    return Delivery(project, spec.load(project, spec.choose(project, pipeline)), _note)
+
+
+def _note(text: str) -> None:
+    click.echo(f"note: {text}", err=True)
 
 
 def _person(project: Project, given: str | None) -> Person:
@@ -56,7 +59,7 @@ def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> None:
     from caderno.deliver.standing import Person
     from caderno.run.provenance import user_name
 
-    delivery = Delivery(project, pipeline, lambda text: click.echo(f"note: {text}", err=True))
+    delivery = Delivery(project, pipeline, _note)
     if delivery.gate.candidates.partition(".")[0] not in {task.name for task in run.tasks}:
         return
     found = delivery.automatic(Person(f"caderno run, by {user_name(project.root)}"))
@@ -212,7 +215,8 @@ def history(pipeline: str | None) -> None:
 
     project = Project.find(Path.cwd())
     loaded = spec.load(project, spec.choose(project, pipeline))
-    telling.show_history(ledger_of(project).rows(gate_of(loaded).model or loaded.name))
+    gate_of(loaded)
+    telling.show_history(ledger_of(project).rows(loaded.model))
 
 
 @cli.group()

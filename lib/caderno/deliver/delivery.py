@@ -63,8 +63,7 @@ def version_in(now: Standing, word: str | None, model: str) -> Version:
 
 def version_of(project: Project, pipeline: Pipeline, word: str) -> Version:
     """Return the version of a pipeline's model that a word names, by the ledger alone. Raises CadernoError."""
-    model = gate_of(pipeline).model or pipeline.name
-    return version_in(standing(ledger_of(project).rows(model)), word, model)
+    return version_in(standing(ledger_of(project).rows(pipeline.model)), word, pipeline.model)
 
 
 class NothingNew(CadernoError):
@@ -77,7 +76,7 @@ class Delivery:
     def __init__(self, project: Project, pipeline: Pipeline, say: Callable[[str], None]) -> None:
         """Open the ledger. Raises CadernoError where it can't be used, or where the pipeline has no gate."""
         self.gate = gate_of(pipeline)
-        self.model = self.gate.model or pipeline.name
+        self.model = pipeline.model
         self.wanted = Wanted(approvals(self.gate, pipeline.delivery), self.gate.four_eyes)
         self.project = project
         self.store = Store(project, pipeline.name)

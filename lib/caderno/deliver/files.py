@@ -11,9 +11,9 @@ from pathlib import Path
 
 from caderno.errors import CadernoError
 from caderno.plan.digests import files_in, of_file, of_json
+from caderno.run.tracking import ADDED
 
 Manifest = Mapping[str, str]  # path in the model's folder, with slashes -> SHA-256 in hex
-_ADDED = {"registered_model_meta"}  # MLflow writes it beside a model that it downloads
 _PICKLED = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill"}
 _SHOWN = 3
 
@@ -28,7 +28,7 @@ def manifest_of(folder: Path) -> dict[str, str]:
     """Return the files of a model. Raises CadernoError where they can't be read."""
     try:
         found = {path.relative_to(folder).as_posix(): path for path in files_in(folder)}
-        return {name: of_file(path) for name, path in found.items() if name not in _ADDED}
+        return {name: of_file(path) for name, path in found.items() if name not in ADDED}
     except OSError as error:
         raise CadernoError(f"the model in {folder} can't be read: {error.strerror}") from None
 

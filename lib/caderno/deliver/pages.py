@@ -54,14 +54,13 @@ def write_all(project: Project) -> None:
             continue
         if loaded.gate is None:
             continue
-        model = loaded.gate.model or name
-        rows = ledger_of(project).rows(model)
+        rows = ledger_of(project).rows(loaded.model)
         for row in rows:
             if row.entry.action == "decide":
                 with contextlib.suppress(FileNotFoundError):
                     decisions.show(project, name, str(row.entry.facts["decision"]))
         if rows:
-            write(project, name, model, rows)
+            write(project, name, loaded.model, rows)
 
 
 def mark(now: Standing, version: Version) -> str:

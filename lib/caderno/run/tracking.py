@@ -39,6 +39,7 @@ _AWAY = re.compile("failed with (timeout )?exception|failed with error code 50[2
 _SILENCE = re.compile("Connection refused|timed out|Connection aborted|Name or service not known|error code 50[234]")
 _BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
 _LITTLE = 1_000_000  # bytes: with less left, SQLite can't work
+ADDED = frozenset({"registered_model_meta"})  # MLflow writes it beside a model that it downloads
 _LONGEST = 6000  # characters of a parameter's value
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked

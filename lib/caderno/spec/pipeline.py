@@ -128,6 +128,11 @@ class Pipeline:
     delivery: str = "manual"
     _unfold: Callable[[Mapping[OpenAxis, Sequence[Any]]], Pipeline] | None = field(default=None, repr=False)
 
+    @property
+    def model(self) -> str:
+        """The name of its model in MLflow's registry: the gate's, else its own."""
+        return (self.gate and self.gate.model) or self.name
+
     def closed(self, values: Mapping[OpenAxis, Sequence[Any]]) -> Pipeline:
         """Return the pipeline with the values of some open axes known. Raises InvalidPipeline where they don't do."""
         assert self._unfold

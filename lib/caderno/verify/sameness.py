@@ -13,13 +13,13 @@ import yaml
 
 from caderno.plan.digests import files_in, of_path
 from caderno.report.notebook import written
+from caderno.run.tracking import ADDED
 from caderno.verify.closeness import Sameness, Tolerance, distance, shown
 from caderno.verify.tabular import tables
 
 ABOUT = "MLmodel"  # the file in which a model says what it is
 Predict = Callable[[Path, Path, str], Sameness]  # of two models whose files differ, first as the text says
 _OWN = {"model_id", "model_uuid", "run_id", "artifact_path", "utc_time_created", "model_size_bytes"}  # each model's
-_ADDED = {"registered_model_meta"}  # MLflow writes it beside a model that it downloads
 _BLOCK = 1 << 20
 _BEFORE = 20  # characters that are shown before a difference
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
@@ -108,7 +108,7 @@ def _folders(old: Path, new: Path, tolerance: Tolerance) -> Sameness:
 
 
 def _names(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in files_in(folder)} - _ADDED
+    return {path.relative_to(folder).as_posix() for path in files_in(folder)} - ADDED
 
 
 def _of_names(before: set[str], after: set[str]) -> str:
