@@ -36,10 +36,11 @@ def _delivery(pipeline: str | None) -> Delivery:
     from caderno.project import Project
 
     project = Project.find(Path.cwd())
-    return Delivery(project, spec.load(project, spec.choose(project, pipeline)), _note)
+    return Delivery(project, spec.load(project, spec.choose(project, pipeline)), note)
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Tell what was done beside what was asked."""
     click.echo(f"note: {text}", err=True)
 
 
@@ -59,7 +60,7 @@ def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> None:
     from caderno.deliver.standing import Person
     from caderno.run.provenance import user_name
 
-    delivery = Delivery(project, pipeline, _note)
+    delivery = Delivery(project, pipeline, note)
     if delivery.gate.candidates.partition(".")[0] not in {task.name for task in run.tasks}:
         return
     found = delivery.automatic(Person(f"caderno run, by {user_name(project.root)}"))

@@ -1,0 +1,153 @@
+"""Commands about the prediction service: serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import TypeAdapter, ValidationError
+
+from caderno.cli import completing
+from caderno.cli.common import cli
+from caderno.errors import CadernoError
+from caderno.spec.file import Memory
+
+if TYPE_CHECKING:
+    from caderno.serve.sources import Source
+
+
+class _Bytes(click.ParamType[int]):
+    """An amount of memory, such as 64M."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return TypeAdapter(Memory).validate_python(value)
+        except ValidationError:
+            self.fail(f"{value!r} is no amount of memory with a unit, such as 500M or 4G", param, ctx)
+
+
+@cli.command()
+@click.argument("pipelines", nargs=-1, shell_complete=completing.pipelines)
+@click.option(
+    "--model", "folders", multiple=True, metavar="NAME=FOLDER", help="Serve an MLflow model from a folder, too."
+)
+@click.option("--version", "versions", multiple=True, metavar="N", help="Serve this version, too; it may be repeated.")
+@click.option(
+    "--default", metavar="NAME", help="The model meant where an address names none, as MLflow's /invocations."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8501, show_default=True, help="Port to listen on; 0: a free one.")
+@click.option("--watch", type=click.Choice(["on", "off"]), default="on", show_default=True, help="Follow the champion.")
+@click.option("--threads", default=64, show_default=True, help="Requests that are answered at once.")
+@click.option("--workers", default=1, show_default=True, help="Processes that predict, for each version.")
+@click.option("--native-threads", default=1, show_default=True, help="OpenMP and BLAS threads of each worker.")
+@click.option(
+    "--batch-window", default=0.0, show_default=True, metavar="MS", help="Wait so long for others to batch with."
+)
+@click.option("--timeout", default=30.0, show_default=True, metavar="S", help="A model must answer within this time.")
+@click.option("--memory", type=_Bytes(), default="2G", show_default=True, help="A worker that holds more is replaced.")
+@click.option("--max-rows", default=100_000, show_default=True, help="Rows of one request.")
+@click.option("--max-body", type=_Bytes(), default="64M", show_default=True, help="Bytes of one request.")
+@click.option("--grace", default=20.0, show_default=True, metavar="S", help="Open requests have so long at the end.")
+def serve(
+    pipelines: tuple[str, ...],
+    folders: tuple[str, ...],
+    versions: tuple[str, ...],
+    default: str | None,
+    host: str,
+    port: int,
+    watch: str,
+    threads: int,
+    workers: int,
+    native_threads: int,
+    batch_window: float,
+    timeout: float,
+    memory: int,
+    max_rows: int,
+    max_body: int,
+    grace: float,
+) -> None:
+    """Answer prediction requests over REST, by the champions of PIPELINES; default: all that have a gate.
+
+    A promotion or a rollback is live within seconds, without a restart. TensorFlow Serving's addresses, those of the
+    Open Inference Protocol and MLflow's are understood.
+
+    \b
+    caderno serve
+    curl -d '{"instances": [{…}]}' http://127.0.0.1:8501/v1/models/flights:predict
+    caderno serve --model half_plus_two=models/half_plus_two
+    """
+    from caderno.serve.answering import Service
+    from caderno.serve.app import create_app
+    from caderno.serve.batching import Settings
+    from caderno.serve.server import Address, run
+    from caderno.serve.shelf import Shelf
+
+    settings = Settings(
+        window=batch_window / 1000,
+        patience=timeout,
+        memory=memory,
+        workers=workers,
+        threads=native_threads,
+    )
+    sources = _sources(pipelines, folders, versions)
+    shelf = Shelf(sources, settings)
+    shelf.refresh()
+    for name, what in shelf.troubles.items():
+        click.echo(f"note: {name}: {what}", err=True)
+    service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
+    app = create_app(service, max_body)
+    if watch == "on":
+        shelf.follow(1.0)
+
+    def ready(at: str, number: int) -> None:
+        for shown in shelf.shown.values():
+            labels = {version: label for label, version in shown.wanted.labels.items()}
+            told = [f"version {one}" + (f" ({labels[one]})" if one in labels else "") for one in shown.versions]
+            click.echo(f"{shown.name}: {', '.join(told) or 'no champion yet'}", err=True)
+        click.echo(f"http://{at}:{number}/", err=True)
+
+    try:
+        run(app, Address(host, port, threads, 2000, max_body, grace), ready, service.stop)
+    except OSError as error:
+        raise CadernoError(
+            f"{host}:{port} can't be listened on: {error.strerror or error}", "another --port?"
+        ) from None
+    finally:
+        shelf.end()
+
+
+def _sources(pipelines: tuple[str, ...], folders: tuple[str, ...], versions: tuple[str, ...]) -> list[Source]:
+    """Return the models that are to be served. Raises CadernoError where there is none."""
+    from caderno import spec
+    from caderno.cli.delivering import note
+    from caderno.deliver.delivery import Delivery
+    from caderno.errors import ProjectNotFound
+    from caderno.project import Project
+    from caderno.serve.sources import Delivered, Folder
+
+    found: list[Source] = []
+    for one in folders:
+        name, _, folder = one.partition("=")
+        if not folder:
+            raise click.BadParameter(f"{one!r} is not NAME=FOLDER", param_hint="--model")
+        found.append(Folder(name, Path(folder)))
+    try:
+        project = Project.find(Path.cwd())
+    except ProjectNotFound:
+        if found and not pipelines:
+            return found
+        raise
+    for name in pipelines or () if found else pipelines or project.pipelines():
+        pipeline = spec.load(project, spec.choose(project, name))
+        if pipeline.gate is not None or pipelines:
+            found.append(Delivered(Delivery(project, pipeline, note), versions))
+    if not found:
+        raise CadernoError(
+            "no pipeline here has a gate, so no model can have been released",
+            "add gate: to params/<pipeline>.yaml, or name a folder: --model NAME=FOLDER",
+        )
+    return found

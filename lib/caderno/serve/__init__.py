@@ -1,0 +1,7 @@
+"""The prediction service.
+
+predictor.py   the processes of one version, run by path ← processes.py (this side of them)
+               ← batching.py (questions of many callers together)
+signature.py   what a model takes ← tables.py (JSON to that, with complaints); contract.py (ranges, run by path)
+sources.py     where models come from ← shelf.py (which versions are served, and their change)
+"""
