@@ -14,7 +14,11 @@ from caderno.errors import CadernoError
 from caderno.spec.file import Memory
 
 if TYPE_CHECKING:
+    from caderno.serve.shelf import Shelf
     from caderno.serve.sources import Source
+
+_WATCH = 1.0  # seconds between looks at the ledger
+_CONNECTIONS = 2000
 
 
 class _Bytes(click.ParamType[int]):
@@ -83,41 +87,42 @@ def serve(
     from caderno.serve.answering import Service
     from caderno.serve.app import create_app
     from caderno.serve.batching import Settings
-    from caderno.serve.server import Address, run
+    from caderno.serve.server import Limits, listen, run
     from caderno.serve.shelf import Shelf
 
     settings = Settings(
-        window=batch_window / 1000,
-        patience=timeout,
-        memory=memory,
-        workers=workers,
-        threads=native_threads,
+        window=batch_window / 1000, patience=timeout, memory=memory, workers=workers, threads=native_threads
     )
     sources = _sources(pipelines, folders, versions)
     shelf = Shelf(sources, settings)
-    shelf.refresh()
-    for name, what in shelf.troubles.items():
-        click.echo(f"note: {name}: {what}", err=True)
     service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
     app = create_app(service, max_body)
-    if watch == "on":
-        shelf.follow(1.0)
+    try:
+        bound = listen(host, port)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CadernoError(f"{host}:{port} can't be listened on: {reason}", "another --port?") from None
 
-    def ready(at: str, number: int) -> None:
-        for shown in shelf.shown.values():
-            labels = {version: label for label, version in shown.wanted.labels.items()}
-            told = [f"version {one}" + (f" ({labels[one]})" if one in labels else "") for one in shown.versions]
-            click.echo(f"{shown.name}: {', '.join(told) or 'no champion yet'}", err=True)
-        click.echo(f"http://{at}:{number}/", err=True)
+    def begin() -> None:
+        shelf.refresh()
+        if watch == "on":
+            shelf.follow(_WATCH)
+        _tell(shelf)
+        click.echo(f"http://{host}:{bound.getsockname()[1]}/", err=True)
 
     try:
-        run(app, Address(host, port, threads, 2000, max_body, grace), ready, service.stop)
-    except OSError as error:
-        raise CadernoError(
-            f"{host}:{port} can't be listened on: {error.strerror or error}", "another --port?"
-        ) from None
+        run(app, bound, Limits(threads, _CONNECTIONS, max_body, grace), begin, service.stop)
     finally:
         shelf.end()
+
+
+def _tell(shelf: Shelf) -> None:
+    for shown in shelf.shown.values():
+        labels = {version: label for label, version in shown.wanted.labels.items()}
+        told = [f"version {one}" + (f" ({labels[one]})" if one in labels else "") for one in shown.versions]
+        click.echo(f"{shown.name}: {', '.join(told) or 'no champion yet'}", err=True)
+    for name, what in shelf.troubles.items():
+        click.echo(f"note: {name}: {what}", err=True)
 
 
 def _sources(pipelines: tuple[str, ...], folders: tuple[str, ...], versions: tuple[str, ...]) -> list[Source]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import signal
 import socket
 import threading
@@ -12,76 +13,107 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
+from waitress.task import WSGITask
 
 _LOOK = 0.05  # seconds between looks whether all is answered
+_QUIET = 1.0  # seconds without a request, after which a connection that is still open is closed
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where to listen, and how much at once."""
+class Limits:
+    """How much at once: threads that answer, open connections, bytes of a body; seconds that are left at the end."""
 
-    host: str
-    port: int
     threads: int
     connections: int
     most_bytes: int
-    grace: float  # seconds that open requests have at the end
+    grace: float
 
 
-def run(app: Flask, address: Address, ready: Callable[[str, int], None], stopping: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told the address, `stopping` that no more is wanted.
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address. Raises OSError."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
-    Then connections that wait are still taken, open requests are answered, and each answer closes its connection.
-    Raises OSError where the address is in use.
+
+def run(app: Flask, bound: socket.socket, limits: Limits, begin: Callable[[], None], stop: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `begin` is called when requests are answered, `stop` when no more are wanted.
+
+    At the end connections that wait are still taken, and what was asked is answered; each answer closes its connection.
     """
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     server: Any = create_server(
         app,
-        host=address.host,
-        port=address.port,
-        threads=address.threads,
-        connection_limit=address.connections,
+        sockets=[bound],
+        threads=limits.threads,
+        connection_limit=limits.connections,
         backlog=1024,
         asyncore_use_poll=True,
         channel_timeout=60,
         cleanup_interval=5,
         max_request_header_size=32 * 1024,
-        max_request_body_size=4 * address.most_bytes,
+        max_request_body_size=4 * limits.most_bytes,  # up to here the application says what is wrong
         clear_untrusted_proxy_headers=True,
         ident=None,
     )
-    stop = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    serving = threading.Thread(target=server.run, daemon=True, name="caderno-serving")
-    serving.start()
-    ready(server.effective_host, server.effective_port)
-    while not stop.wait(0.5):
-        if not serving.is_alive():
-            raise OSError("the server ended by itself")
-    stopping()
-    _drain(server, address.grace)
+        signal.signal(number, lambda *_: stopping.set())
+    threading.Thread(target=server.run, daemon=True, name="caderno-serving").start()
+    begin()
+    stopping.wait()
+    stop()
+    _drain(server, time.monotonic() + limits.grace)
 
 
-def _drain(server: Any, grace: float) -> None:
-    """Take what waits, answer what is open, then stop listening."""
-    until = time.monotonic() + grace
-    quiet = 0
-    listening = server.socket
-    while time.monotonic() < until and quiet < 4:
-        busy = any(one.requests or (one.total_outbufs_len and not one.will_close) for one in _channels(server))
-        quiet = 0 if busy or _waiting(listening) else quiet + 1
+def _drain(server: Any, until: float) -> None:
+    """Take the connections that wait, listen no more, and answer what is open."""
+    deaf = threading.Event()
+
+    def take() -> None:  # in waitress's own thread
+        while select.select([server.socket], [], [], 0)[0]:
+            server.handle_accept()
+        wasyncore.dispatcher.close(server)  # the socket alone: open connections stay
+        deaf.set()
+
+    server.channel_class = _LastChannel
+    for channel in list(server.active_channels.values()):
+        channel.task_class = _LastTask
+    server.trigger.pull_trigger(take)
+    deaf.wait(_QUIET)
+    quiet = time.monotonic()
+    while server.active_channels and time.monotonic() < until:
+        if any(_busy(channel) for channel in list(server.active_channels.values())):
+            quiet = time.monotonic()
+        elif time.monotonic() - quiet > _QUIET:
+            break
         time.sleep(_LOOK)
-    listening.close()
-    server.task_dispatcher.shutdown(timeout=max(1.0, until - time.monotonic()))
+    server.task_dispatcher.shutdown(timeout=max(0.1, until - time.monotonic()))
 
 
-def _channels(server: Any) -> list[Any]:
-    return list(server.active_channels.values())
+class _LastTask(WSGITask):  # type: ignore[misc]
+    """An answer after which the connection is closed; an application may not say so itself (PEP 3333)."""
+
+    def build_response_header(self) -> bytes:
+        """Return the header as if the caller had asked to close."""
+        self.request.headers["CONNECTION"] = "close"
+        header: bytes = super().build_response_header()
+        return header
 
 
-def _waiting(listening: socket.socket) -> bool:
-    import select
+class _LastChannel(HTTPChannel):  # type: ignore[misc]
+    task_class = _LastTask
 
-    return bool(select.select([listening], [], [], 0)[0])
+
+def _busy(channel: Any) -> bool:
+    """Whether a connection has a request that is not wholly answered."""
+    return bool(channel.requests or channel.request is not None or channel.total_outbufs_len)

@@ -19,7 +19,7 @@ from typing import Any
 from caderno.errors import CadernoError
 from caderno.serve import signature
 from caderno.serve.batching import Answer, Batcher, Settings
-from caderno.serve.errors import ModelFailed, NotFound, ServiceError
+from caderno.serve.errors import ModelFailed, NotFound, ServiceError, Unavailable
 from caderno.serve.processes import Loader
 from caderno.serve.signature import Signature
 from caderno.serve.sources import Source, Wanted, same
@@ -161,6 +161,7 @@ class Shelf:
         self._picking = threading.Lock()
         self._stopping = threading.Event()
         self._failed: dict[tuple[str, str], float] = {}  # (model, version) -> when it could not be loaded
+        self._looked = False  # a first time, at what should be served
         self.troubles: dict[str, str] = {}
 
     @property
@@ -178,6 +179,8 @@ class Shelf:
     @contextmanager
     def picked(self, name: str, number: str | None = None, label: str | None = None) -> Iterator[Version]:
         """Give the version that a request names; it stays for as long as inside. Raises NotFound."""
+        if not self._looked:
+            raise Unavailable("models are being loaded")
         with self._picking:  # nobody ends it between looking and holding
             holding = self.model(name).version(number, label).held()
             version = holding.__enter__()
@@ -189,7 +192,7 @@ class Shelf:
     @property
     def ready(self) -> bool:
         """Whether each model has a version to answer with."""
-        return all(one.wanted.default in one.versions for one in self._shown.values())
+        return self._looked and all(one.wanted.default in one.versions for one in self._shown.values())
 
     def refresh(self) -> None:
         """Load what is wanted and not there, show it, and end what is not wanted any more."""
@@ -199,6 +202,7 @@ class Shelf:
                     self._renew(source)
                 except (CadernoError, ServiceError, OSError, ValueError) as error:
                     self._trouble(source.name, getattr(error, "message", None) or str(error))
+            self._looked = True
 
     def _renew(self, source: Source) -> None:
         before, wanted = self._shown[source.name], source.wanted()

@@ -62,11 +62,11 @@ class Delivered:
         self._also = tuple(also)
 
     def wanted(self) -> Wanted:
-        """Return champion, challenger and the versions that were named."""
+        """Return champion, challenger, the champion before, so that going back takes no loading, and those named."""
         now = self.delivery.standing()
         labels = {"champion": now.champion, "challenger": now.challenger}
         named = {label: version for label, version in labels.items() if version is not None}
-        also = [one for one in self._also if one in now.versions]
+        also = [one for one in (*now.line[-2:-1], *self._also) if one in now.versions]
         return Wanted(tuple(dict.fromkeys([*named.values(), *also])), named, now.champion)
 
     def files(self, version: str) -> AbstractContextManager[Path]:
