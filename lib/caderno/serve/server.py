@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import select
 import signal
 import socket
@@ -68,11 +69,27 @@ def run(app: Flask, bound: socket.socket, limits: Limits, begin: Callable[[], No
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    threading.Thread(target=server.run, daemon=True, name="caderno-serving").start()
+
+    def serving() -> None:
+        try:
+            server.run()
+        finally:
+            stopping.set()
+
+    _open_files(2 * limits.connections)
+    threading.Thread(target=serving, daemon=True, name="caderno-serving").start()
     begin()
     stopping.wait()
     stop()
     _drain(server, time.monotonic() + limits.grace)
+
+
+def _open_files(wanted: int) -> None:
+    """Let this process open so many files, as far as the machine admits: each connection is one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _drain(server: Any, until: float) -> None:

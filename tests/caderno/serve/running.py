@@ -83,7 +83,8 @@ class Running:
 
     def processes(self) -> list[psutil.Process]:
         """Return the loaders and workers of its versions."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        every = psutil.Process(self.process.pid).children(recursive=True)
+        return [one for one in every if one.status() != psutil.STATUS_ZOMBIE]
 
     def workers(self) -> list[psutil.Process]:
         loaders = psutil.Process(self.process.pid).children()
