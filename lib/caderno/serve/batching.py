@@ -17,6 +17,7 @@ from caderno.serve.errors import ModelFailed, TimedOut, Unavailable
 from caderno.serve.processes import Died, Loader, Worker
 from caderno.serve.tables import Table
 
+_TRIES = 3  # a worker may die of something else than the request that it has
 _LOOK = 5.0  # seconds between looks at a worker's memory
 
 
@@ -56,7 +57,7 @@ class Settings:
 class _Question:
     table: Table
     future: Future[Answer] = field(default_factory=Future)
-    tried: bool = False  # alone, by a worker that died
+    deaths: int = 0  # of workers that were asked this alone
 
 
 class Batcher:
@@ -155,8 +156,8 @@ class _Lane:
             if len(batch) > 1:
                 for one in batch:
                     self._settle([one])
-            elif isinstance(error, Died) and not batch[0].tried:
-                batch[0].tried = True
+            elif isinstance(error, Died) and batch[0].deaths < _TRIES - 1:
+                batch[0].deaths += 1
                 self._settle(batch)
             else:
                 failed = ModelFailed("the model's process died of this request") if isinstance(error, Died) else error

@@ -1,16 +1,18 @@
-"""One version of a model in processes of its own: `python -P predictor.py FOLDER`, with a socket as standard input.
+"""The processes of the models: `python -P predictor.py`, with a socket as standard input.
 
-The first process loads the model once and forks workers, which answer: so a worker that dies, hangs or leaks is
-replaced within milliseconds, and the native thread pools of none outlive a fork. Nothing of the project is here, as in
-any other place where the model is loaded. The service speaks by pickled requests; answers are JSON.
+The first process imports what models need, and forks a loader for each version; that loads its model once and forks
+workers, which answer. So a version is there in a moment, what they share is in memory once, a worker that dies, hangs
+or leaks is replaced within milliseconds, and no native thread pool outlives a fork. Nothing of the project is here, as
+in any other place where the model is loaded.
 
-    loader, by its socket:  {"ready": …} or {"error": …} as one message; then `w` with a socket → the pid of a worker
-                            that serves it, `k` and a pid → that worker is gone
-    worker, by its socket:  {"frames": [table, …]}: for each table, column by column → {"outputs": […], "seconds": s}
+Each of the first two takes packets on its socket: `f`, an argument, and a socket for the new process → its number; `k`
+and a number → that process is gone. A loader's first packet says {"ready": …} or {"error": …}. A worker takes pickled
+requests {"frames": [table, …], …}, column by column, and says {"outputs": […], "seconds": s} in JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -18,79 +20,102 @@ import pickle
 import signal
 import socket
 import struct
-import sys
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+PID = struct.Struct("!i")
+PACKET = 1 << 16  # bytes of a packet at most
 _PDEATHSIG = 1
 _LONGEST = 500  # characters of an error's message
-_PID = struct.Struct("!i")
+_GRACE = 5.0  # seconds in which processes end by themselves
 
 
 def main() -> None:
-    """Load the model in the folder that the command line names, and fork workers until the service is gone."""
+    """Import what models need, and fork loaders until the service is gone."""
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # a model that prints speaks to the service's log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this
-    pipe = Connection(os.dup(control.fileno()))
-    try:
-        model = Model(sys.argv[1])
-        told: dict[str, Any] = {"ready": {"classes": model.classes, "flavor": model.flavor, "seconds": model.seconds}}
-    except BaseException as error:
-        _send(pipe, {"error": _text(error)})
-        return
-    _send(pipe, told)
+    import mlflow.pyfunc
+    import orjson  # noqa: F401 - here once
+
+    with contextlib.suppress(ImportError):
+        import mlflow.sklearn  # noqa: F401 - here once
+
+    _forking(control, _load)
+
+
+def _forking(control: socket.socket, born: Callable[[socket.socket, str], None]) -> None:
+    """Fork and end processes as the service asks, until it closes its end."""
     gc.collect()
-    gc.freeze()  # pages that workers share stay shared
-    _fork(control, pipe, model)
-
-
-def _fork(control: socket.socket, pipe: Connection, model: Model) -> None:
-    """Fork and end workers as the service asks, until it closes its end."""
+    gc.freeze()  # pages that processes share stay shared
     alive: set[int] = set()
     while True:
-        command, files, _, _ = socket.recv_fds(control, 1, 1)
+        packet, files, _, _ = socket.recv_fds(control, PACKET, 1)
         for pid in list(alive):  # whoever ended meanwhile
             if os.waitpid(pid, os.WNOHANG)[0]:
                 alive.discard(pid)
-        if command == b"w":
+        if packet[:1] == b"f":
             pid = os.fork()
             if pid == 0:
                 control.close()
-                pipe.close()
-                _work(Connection(files[0]), model)
+                born(socket.socket(fileno=files[0]), packet[1:].decode())
+                os._exit(0)
             os.close(files[0])
             alive.add(pid)
-            control.sendall(_PID.pack(pid))
-        elif command == b"k":
-            pid = _PID.unpack(control.recv(_PID.size, socket.MSG_WAITALL))[0]
+            control.send(PID.pack(pid))
+        elif packet[:1] == b"k":
+            pid = PID.unpack(packet[1:])[0]
             if pid in alive:  # not waited for yet, so the number is still its own
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 alive.discard(pid)
         else:
-            os._exit(0)  # workers end with this process
+            _end(alive)
+
+
+def _end(alive: set[int]) -> None:
+    """End with all that was forked: they know that the service is gone, too, but some may hang."""
+    until = time.monotonic() + _GRACE
+    while alive:
+        late = time.monotonic() > until
+        for pid in list(alive):
+            if late:
+                os.kill(pid, signal.SIGKILL)
+            if os.waitpid(pid, 0 if late else os.WNOHANG)[0]:
+                alive.discard(pid)
+        time.sleep(0.01)
+    os._exit(0)
+
+
+def _load(control: socket.socket, folder: str) -> None:
+    """Load a model, say how that went, and fork workers."""
+    try:
+        model = Model(folder)
+        told: dict[str, Any] = {"ready": {"classes": model.classes, "flavor": model.flavor, "seconds": model.seconds}}
+    except BaseException as error:
+        control.send(_json({"error": _text(error)}))
+        return
+    control.send(_json(told))
+    _forking(control, lambda answers, _: _work(Connection(answers.detach()), model))
 
 
 def _work(pipe: Connection, model: Model) -> None:
     """Answer requests until the service closes its end."""
-    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-    try:
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)  # a loader that is killed takes its workers along
+    with contextlib.suppress(EOFError, OSError):
         while True:
             request = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the service that started this
             began = time.perf_counter()
             try:
-                said: dict[str, Any] = {
-                    "outputs": model.example() if request.get("example") else model.answer(**request)
-                }
+                outputs = model.example() if request.get("example") else model.answer(**request)
+                said: dict[str, Any] = {"outputs": outputs}
             except Exception as error:
                 said = {"error": _text(error)}
-            _send(pipe, {**said, "seconds": time.perf_counter() - began})
-    except (EOFError, OSError):
-        pass
-    os._exit(0)
+            said["seconds"] = time.perf_counter() - began
+            pipe.send_bytes(_json(said))
 
 
 class Model:
@@ -180,15 +205,14 @@ def _output(name: str | None, values: Any) -> tuple[str | None, str, Any]:
     return name, kind, values if values.dtype.kind in "biuf" else values.tolist()
 
 
-def _send(pipe: Connection, said: Any) -> None:
+def _json(said: Any) -> bytes:
     import orjson
 
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     try:
-        text = orjson.dumps(_whole(said), option=options, default=str)
+        return orjson.dumps(_whole(said), option=options, default=str)
     except TypeError as error:
-        text = orjson.dumps({"error": f"the model's answer can't be told in JSON: {error}", "seconds": 0.0})
-    pipe.send_bytes(text)
+        return orjson.dumps({"error": f"the model's answer can't be told in JSON: {error}", "seconds": 0.0})
 
 
 def _whole(said: Any) -> Any:

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -23,10 +22,10 @@ import psutil
 
 from caderno.serve import predictor
 from caderno.serve.errors import ModelFailed, TimedOut
+from caderno.serve.predictor import PACKET, PID
 
 _PATIENCE = 300.0  # seconds for loading a model
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_PID = struct.Struct("!i")
 
 
 class Died(Exception):
@@ -42,50 +41,124 @@ class Loaded:
     seconds: float
 
 
+class _Forker:
+    """The service's end of a process that forks others."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def fork(self, argument: str, end: socket.socket) -> int:
+        """Fork a process that holds `end`; return its number. Raises OSError where the forker is gone."""
+        with end:
+            socket.send_fds(self._control, [b"f" + argument.encode()], [end.fileno()])
+        number = self._control.recv(PID.size)
+        if len(number) < PID.size:
+            raise BrokenPipeError
+        return int(PID.unpack(number)[0])
+
+    def kill(self, pid: int) -> None:
+        """End a process that it forked. Raises OSError where the forker is gone."""
+        self._control.send(b"k" + PID.pack(pid))
+
+    def hear(self, patience: float) -> bytes:
+        """Return what it says next; nothing where it is gone. Raises TimeoutError."""
+        self._control.settimeout(patience)
+        try:
+            return self._control.recv(PACKET)
+        finally:
+            self._control.settimeout(None)
+
+    def close(self) -> None:
+        """Let go of it; it ends, and what it forked."""
+        self._control.close()
+
+
+class Nursery:
+    """The process that has imported what models need, and forks their loaders; started when it is needed."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._forker: _Forker | None = None
+
+    def loader(self, folder: Path) -> tuple[int, _Forker, Loaded]:
+        """Return a process that loads the model in a folder. Raises ModelFailed with what it says."""
+        ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with self._lock:
+            try:
+                pid = self._running().fork(str(folder.resolve()), theirs.dup())
+            except OSError:
+                self._end()
+                pid = self._running().fork(str(folder.resolve()), theirs.dup())
+            finally:
+                theirs.close()
+        loader = _Forker(ours)
+        try:
+            said = json.loads(loader.hear(_PATIENCE) or b'{"error": "its process ended"}')
+        except TimeoutError:
+            said = {"error": f"not within {_PATIENCE:g} s"}
+            self._kill(pid)
+        if "error" in said:
+            loader.close()
+            raise ModelFailed(f"the model can't be loaded: {said['error']}")
+        return pid, loader, Loaded(**said["ready"])
+
+    def _kill(self, pid: int) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            self._running().kill(pid)
+
+    def _running(self) -> _Forker:
+        if self._forker is None:
+            ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+            environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            environment |= dict.fromkeys(_THREADS, str(self._threads))
+            environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", predictor.__file__],
+                    stdin=theirs.fileno(),
+                    stdout=2,
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is the service's
+                )
+            self._forker = _Forker(ours)
+        return self._forker
+
+    def memory(self) -> int:
+        """Return the bytes that it holds itself."""
+        return _memory(self._process.pid) if self._process else 0
+
+    def close(self) -> None:
+        """End it, and wait until what it forked has ended, too."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        if self._forker is not None and self._process is not None:
+            self._forker.close()
+            self._process.wait()
+            self._forker = self._process = None
+
+
 class Loader:
-    """The process that holds a model, and forks its workers.
+    """The process that holds a version's model, and forks its workers.
 
     `files` gives the model's folder for as long as it is entered, checked: it is entered anew at each start.
     """
 
-    def __init__(self, files: Callable[[], AbstractContextManager[Path]], threads: int) -> None:
+    def __init__(self, files: Callable[[], AbstractContextManager[Path]], nursery: Nursery) -> None:
+        """Load the model. Raises ModelFailed with what its process says, and what `files` raises."""
         self._files = files
-        self._threads = threads
+        self._nursery = nursery
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
         self._closed = False
         self.loaded = self._start()
 
     def _start(self) -> Loaded:
-        """Load the model. Raises ModelFailed with what its process says, and what `files` raises."""
         with self._files() as folder:
-            ours, theirs = socket.socketpair()
-            environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-            environment |= dict.fromkeys(_THREADS, str(self._threads))
-            environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", predictor.__file__, str(folder.resolve())],
-                stdin=theirs.fileno(),
-                stdout=2,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is the service's
-            )
-            theirs.close()
-            pipe = Connection(os.dup(ours.fileno()))
-            try:
-                if not pipe.poll(_PATIENCE):
-                    raise ModelFailed(f"the model was not loaded within {_PATIENCE:g} s")
-                said = json.loads(pipe.recv_bytes())
-            except (EOFError, OSError):
-                code = self._process.wait(10)
-                raise ModelFailed(f"the process that loads the model ended with code {code}") from None
-            finally:
-                pipe.close()
-        if "error" in said:
-            raise ModelFailed(f"the model can't be loaded: {said['error']}")
-        self._control = ours
-        return Loaded(**said["ready"])
+            self._pid, self._forker, loaded = self._nursery.loader(folder)
+        return loaded
 
     def worker(self, instead_of: int | None = None) -> Worker:
         """Return a new worker; the one with the number `instead_of` is ended. Loads the model anew if need be."""
@@ -95,50 +168,32 @@ class Loader:
             try:
                 return self._fork(instead_of)
             except OSError:  # the loader itself died, and its workers with it
-                self._end()
+                self._forker.close()
                 self._start()
                 return self._fork(None)
 
     def _fork(self, instead_of: int | None) -> Worker:
-        control = self._control
-        if control is None:
-            raise BrokenPipeError
         if instead_of is not None:
-            control.sendall(b"k" + _PID.pack(instead_of))
+            self._forker.kill(instead_of)
         ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(control, [b"w"], [theirs.fileno()])
-        number = control.recv(_PID.size, socket.MSG_WAITALL)
-        if len(number) < _PID.size:
+        try:
+            return Worker(self._forker.fork("", theirs), Connection(ours.detach()))
+        except OSError:
             ours.close()
-            raise BrokenPipeError
-        return Worker(_PID.unpack(number)[0], Connection(ours.detach()))
+            raise
 
     def memory(self) -> int:
-        """Return the bytes that loader and workers hold together, what they share counted once."""
-        return sum(_memory(process) for process in self._processes())
-
-    def _processes(self) -> list[psutil.Process]:
-        if self._process is None:
-            return []
+        """Return the bytes that loader and workers hold, each its share of what they have in common."""
         with contextlib.suppress(psutil.Error):
-            loader = psutil.Process(self._process.pid)
-            return [loader, *loader.children()]
-        return []
+            workers = psutil.Process(self._pid).children()
+            return _memory(self._pid) + sum(_memory(one.pid) for one in workers)
+        return 0
 
     def close(self) -> None:
-        """End all processes."""
+        """Let go of it; it ends, and its workers."""
         with self._lock:
             self._closed = True
-            self._end()
-
-    def _end(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._process is not None:
-            self._process.kill()  # workers end with it
-            self._process.wait()
+            self._forker.close()
 
 
 class Worker:
@@ -161,18 +216,15 @@ class Worker:
 
     def memory(self) -> int:
         """Return the bytes that are this worker's own."""
-        try:
-            return _memory(psutil.Process(self.pid))
-        except psutil.Error:
-            return 0
+        return _memory(self.pid)
 
     def close(self) -> None:
         """Let go of it; it ends."""
         self._pipe.close()
 
 
-def _memory(process: psutil.Process) -> int:
-    """Return a process's proportional share of memory, in bytes."""
+def _memory(pid: int) -> int:
+    """Return a process's proportional share of memory, in bytes; 0 if it is gone."""
     with contextlib.suppress(psutil.Error):
-        return int(process.memory_full_info().pss)
+        return int(psutil.Process(pid).memory_full_info().pss)
     return 0

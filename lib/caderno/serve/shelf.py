@@ -20,7 +20,7 @@ from caderno.errors import CadernoError
 from caderno.serve import signature
 from caderno.serve.batching import Answer, Batcher, Settings
 from caderno.serve.errors import ModelFailed, NotFound, ServiceError, Unavailable
-from caderno.serve.processes import Loader
+from caderno.serve.processes import Loader, Nursery
 from caderno.serve.signature import Signature
 from caderno.serve.sources import Source, Wanted, same
 from caderno.serve.tables import Table
@@ -32,7 +32,7 @@ _GRACE = 60.0  # seconds that requests have to leave a version
 class Version:
     """A version that is loaded. Who asks it holds it, so that it stays until the answer is there."""
 
-    def __init__(self, source: Source, number: str, settings: Settings, watch: Watch) -> None:
+    def __init__(self, source: Source, number: str, nursery: Nursery, settings: Settings, watch: Watch) -> None:
         """Load and check it. Raises CadernoError or ServiceError with what is wrong."""
         self.model, self.number = source.name, number
         ranges = source.ranges()
@@ -41,7 +41,7 @@ class Version:
             self.example: Sequence[Mapping[str, Any]] = signature.example(folder)
         self.about = source.about(number)
         self.since = time.time()
-        self._loader = Loader(lambda: source.files(number), settings.threads)
+        self._loader = Loader(lambda: source.files(number), nursery)
         try:
             self._check(source.expected(number), settings.patience)
             self._batcher = Batcher(
@@ -155,6 +155,7 @@ class Shelf:
     def __init__(self, sources: Sequence[Source], settings: Settings, watch: Watch | None = None) -> None:
         self._sources = sources
         self._settings = settings
+        self._nursery = Nursery(settings.threads)
         self._watch = watch or Watch()
         self._shown: Mapping[str, Shown] = MappingProxyType({one.name: Shown(one.name) for one in sources})
         self._turn = threading.Lock()
@@ -218,7 +219,7 @@ class Shelf:
         failed: dict[str, str] = {}
         for number in lacking:
             try:
-                loaded[number] = Version(source, number, self._settings, self._watch)
+                loaded[number] = Version(source, number, self._nursery, self._settings, self._watch)
             except (CadernoError, ServiceError, OSError, ValueError) as error:
                 failed[number] = getattr(error, "message", None) or str(error)
                 self._failed[source.name, number] = time.monotonic()
@@ -268,6 +269,7 @@ class Shelf:
             for shown in self._shown.values():
                 for version in shown.versions.values():
                     version.end()
+        self._nursery.close()
 
 
 def scores(values: Sequence[Any]) -> list[float]:

@@ -82,13 +82,16 @@ class Running:
         return time.monotonic() - began
 
     def processes(self) -> list[psutil.Process]:
-        """Return the loaders and workers of its versions."""
+        """Return all processes that it started: nursery, loaders, workers."""
         every = psutil.Process(self.process.pid).children(recursive=True)
         return [one for one in every if one.status() != psutil.STATUS_ZOMBIE]
 
+    def loaders(self) -> list[psutil.Process]:
+        nursery = psutil.Process(self.process.pid).children()
+        return [loader for one in nursery for loader in one.children() if loader.status() != psutil.STATUS_ZOMBIE]
+
     def workers(self) -> list[psutil.Process]:
-        loaders = psutil.Process(self.process.pid).children()
-        return [worker for loader in loaders for worker in loader.children()]
+        return [worker for loader in self.loaders() for worker in loader.children()]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """End it and return its exit code; nothing that it started may stay."""
