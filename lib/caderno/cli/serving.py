@@ -83,8 +83,10 @@ def serve(
     from caderno.serve.answering import Service
     from caderno.serve.app import create_app
     from caderno.serve.batching import Settings
+    from caderno.serve.routes import mount
     from caderno.serve.server import Address, run
     from caderno.serve.shelf import Shelf
+    from caderno.serve.sources import Delivered
 
     settings = Settings(
         window=batch_window / 1000,
@@ -95,11 +97,14 @@ def serve(
     )
     sources = _sources(pipelines, folders, versions)
     shelf = Shelf(sources, settings)
+    service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
+    app = create_app(service, max_body)
+    for source in sources:
+        if isinstance(source, Delivered):
+            mount(app, service, source.delivery)
     shelf.refresh()
     for name, what in shelf.troubles.items():
         click.echo(f"note: {name}: {what}", err=True)
-    service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
-    app = create_app(service, max_body)
     if watch == "on":
         shelf.follow(1.0)
 
