@@ -19,6 +19,7 @@ from flask import Blueprint, Flask, abort
 from caderno.deliver.delivery import Delivery
 from caderno.errors import CadernoError, did_you_mean
 from caderno.serve.answering import Service
+from caderno.serve.batching import Answer
 from caderno.serve.errors import ServiceError
 from caderno.serve.tables import from_rows
 
@@ -60,10 +61,7 @@ class Offer:
                 answer = asked.predict(from_rows(asked.version.signature, taken, self._service.most_rows))
         except ServiceError as error:
             abort(error.status if error.status >= 500 else 503, error.message)
-        values = [one.values for one in answer.outputs]
-        names_of = [str(one.name) for one in answer.outputs]
-        by_row = values[0] if len(values) == 1 else [dict(zip(names_of, row, strict=True)) for row in zip(*values)]
-        return Prediction(by_row, asked.version.number, asked.version.about)
+        return Prediction(_by_row(answer), asked.version.number, asked.version.about)
 
     def latest(self, task: str) -> Result:
         """Return the newest result of a task, such as "dataset" or "train[model=forest]".
@@ -83,14 +81,14 @@ def mount(app: Flask, service: Service, delivery: Delivery) -> None:
     if named is None:
         return
     taken = {_first(rule.rule) for rule in app.url_map.iter_rules()}
-    before = set(app.url_map.iter_rules())
     made = _made(named, delivery.project.lib, Offer(service, delivery))
     try:
         app.register_blueprint(made)
     except (ValueError, AssertionError) as error:
         raise CadernoError(f"routes {named} can't be added: {error}") from None
     for rule in app.url_map.iter_rules():
-        if rule not in before and (_first(rule.rule) in taken or _first(rule.rule).startswith("<")):
+        first = _first(rule.rule)
+        if rule.endpoint.startswith(f"{made.name}.") and (first in taken or first.startswith("<")):
             hint = f"begin it with a word of your own, such as /{delivery.model}/"
             raise CadernoError(f"routes {named}: the address {rule.rule} may hide one of the service's own", hint)
 
@@ -117,6 +115,14 @@ def _made(named: str, lib: Path, offer: Offer) -> Blueprint:
     if not isinstance(made, Blueprint):
         raise CadernoError(f"routes {named}: returns {type(made).__name__}, not a flask.Blueprint")
     return made
+
+
+def _by_row(answer: Answer) -> list[Any]:
+    """Return a value a row, or, where the model has several outputs, an object of them."""
+    if len(answer.outputs) == 1:
+        return answer.outputs[0].values
+    names = [str(one.name) for one in answer.outputs]
+    return [dict(zip(names, row, strict=True)) for row in zip(*(one.values for one in answer.outputs), strict=True)]
 
 
 def _told(error: Exception) -> str:
