@@ -73,17 +73,27 @@ def blueprint(service: Service) -> Blueprint:
             return _form(table, 400, "It takes all three: date, airline and number.", asked)
         return _form(table)
 
+    @pages.get("/<day>")
+    @pages.get("/<day>/<carrier>")
+    def begun(day: str, carrier: str = "") -> Any:
+        """The form with what is known already."""
+        table, when = latest(), _day(day)
+        asked = {"date": day, "carrier": carrier.upper()}
+        if when is None:
+            return _form(table, 404, f"{day} is no date such as {table.last:%Y-%m-%d}.", asked)
+        if not table.first <= when <= table.last:
+            told = f"There are flights from {table.first:%Y-%m-%d} to {table.last:%Y-%m-%d} only."
+            return _form(table, 404, told, asked)
+        return _form(table, asked=asked)
+
     @pages.get("/<day>/<carrier>/<number>")
     def flight(day: str, carrier: str, number: str) -> Any:
         """One flight number on one day: each of its departures with its probability."""
         table, carrier = latest(), carrier.upper()
         asked = {"date": day, "carrier": carrier, "flight": number}
         when = _day(day)
-        if when is None:
-            return _form(table, 404, f"{day} is no date such as {table.last:%Y-%m-%d}.", asked)
-        if not table.first <= when <= table.last:
-            span = f"There are flights from {table.first:%Y-%m-%d} to {table.last:%Y-%m-%d} only."
-            return _form(table, 404, span, asked)
+        if when is None or not table.first <= when <= table.last:
+            return begun(day, carrier)
         if not (number.isascii() and number.isdigit() and len(number) <= 4):
             return _form(table, 404, f"{number} is no flight number such as 15.", asked)
         found = table.departures(when, carrier, int(number))
@@ -171,8 +181,8 @@ def _form(
 
 def _answer(page: str, told: Mapping[str, Any], status: int = 200, **shown: Any) -> Response:
     """Return what is told as JSON, or to a browser as a page, which is shown more."""
-    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "application/json":
-        response = jsonify(told)
-        response.status_code = status
-        return response
-    return Response(render_template(f"flights/{page}.html", **told, **shown, style=STYLE), status)
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
+        return Response(render_template(f"flights/{page}.html", **told, **shown, style=STYLE), status)
+    response = jsonify(told)
+    response.status_code = status
+    return response
