@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flights.board import Floats
@@ -55,9 +56,13 @@ class Departure:
 
 @dataclass(frozen=True)
 class Timetable:
-    """All flights of one dataset: `rows` has KEY, `day`, `late` and `learned`, `numbers` the features beside them."""
+    """All flights of one dataset: `rows` has KEY, `day`, `late` and `learned`, `numbers` the features beside them.
+
+    `of_number` has the places of the rows of each carrier and number.
+    """
 
     rows: pd.DataFrame
+    of_number: Mapping[Any, Any]
     numbers: Floats
     airlines: Mapping[str, str]  # by carrier
     airports: Mapping[str, str]  # by code
@@ -74,6 +79,7 @@ class Timetable:
         airlines = pd.read_parquet(registry["airlines"])
         return cls(
             rows,
+            rows.groupby(["carrier", "flight"]).indices,
             _numbers([dataset[part] for part in PARTS], len(rows)),
             dict(zip(airlines["carrier"], airlines["name"], strict=True)),
             dict(zip(airports["faa"], airports["name"], strict=True)),
@@ -97,7 +103,7 @@ class Timetable:
 
     def departures(self, day: pd.Timestamp, carrier: str, number: int) -> list[Departure]:
         """Return the flights of a number on a day, by time: it may leave from several airports, or twice."""
-        same = self.rows[(self.rows["flight"] == number) & (self.rows["carrier"] == carrier)]
+        same = self.rows.iloc[self.of_number.get((carrier, number), [])]
         before = same[(same[DAY] < day) & (same[DAY] >= day - pd.Timedelta(days=PAST))]
         found = same[same[DAY] == day].sort_values("scheduled_departure")
         return [self._departure(row, before[before["origin"] == row.origin]) for row in found.itertuples()]
@@ -159,4 +165,5 @@ def _numbers(paths: Sequence[Path], rows: int) -> Floats:
                     columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in NUMBERS]
                     file.write(np.column_stack(columns).tobytes())
         file.flush()
+        pa.default_memory_pool().release_unused()  # else what was needed for reading stays taken
         return np.memmap(file, np.float64, "r", shape=(rows, len(NUMBERS)))
