@@ -11,9 +11,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
+import numpy as np
+import orjson
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+
+from flights.features import FEATURES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -97,6 +103,45 @@ def test_the_report_shows_the_conclusion_and_links_every_task(project: Path, fir
         assert (place.parent / link.partition("#")[0].replace("%3D", "=")).is_file(), link
     assert "boosting" in index.find(id="newest").get_text()
     assert "boosting" in page.find(id="conclusion").get_text()
+
+
+@pytest.fixture(scope="module")
+def served(project: Path, first: object) -> Iterator[str]:
+    """The address of a service that answers by the boosting that the run made."""
+    folder = project / "data" / "flights" / "train" / "model=boosting" / "latest" / "model"
+    command = [sys.executable, "-m", "caderno.cli", "serve", "--port", "0", "--model", f"flights={folder}"]
+    process = subprocess.Popen(command, cwd=project, env=environment(project), stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    yield next(line.strip() for line in process.stderr if line.startswith("http"))
+    process.terminate()
+    process.communicate()
+
+
+BATCH = """
+import sys, mlflow.pyfunc, numpy, pandas
+model, rows, answer = sys.argv[1:]
+model = mlflow.pyfunc.load_model(model)
+numpy.save(answer, model.predict(pandas.read_parquet(rows)[model.metadata.get_input_schema().input_names()]))
+"""
+
+
+def test_the_service_says_of_each_test_row_what_the_batch_says(project: Path, served: str, tmp_path: Path) -> None:
+    results = project / "data" / "flights"
+    table, model = results / "dataset/latest/test.parquet", results / "train/model=boosting/latest/model"
+    command = [sys.executable, "-c", BATCH, model, table, tmp_path / "batch.npy"]
+    subprocess.run(command, env=environment(project), check=True, capture_output=True)
+    rows = pd.read_parquet(table)[FEATURES]
+    said: list[list[float]] = []
+    for start in range(0, len(rows), 4000):
+        chunk = rows[start : start + 4000]
+        by_row = start % 8000 == 0
+        asked = {"instances": chunk.to_dict("records")} if by_row else {"inputs": chunk.to_dict("list")}
+        body = orjson.dumps(asked)  # NaN becomes null
+        request = Request(f"{served}v1/models/flights:predict", body, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=120) as answer:
+            said += json.load(answer)["predictions" if by_row else "outputs"]
+    assert len(said) > 20_000
+    np.testing.assert_array_equal(np.array(said), np.load(tmp_path / "batch.npy"))
 
 
 HEAVY = ("compare.ipynb", "train.ipynb", "tune.ipynb")

@@ -87,8 +87,10 @@ def serve(
     from caderno.serve.answering import Service
     from caderno.serve.app import create_app
     from caderno.serve.batching import Settings
+    from caderno.serve.routes import mount
     from caderno.serve.server import Limits, listen, run
     from caderno.serve.shelf import Shelf
+    from caderno.serve.sources import Delivered
 
     settings = Settings(
         window=batch_window / 1000, patience=timeout, memory=memory, workers=workers, threads=native_threads
@@ -97,6 +99,9 @@ def serve(
     shelf = Shelf(sources, settings)
     service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
     app = create_app(service, max_body)
+    for source in sources:
+        if isinstance(source, Delivered):
+            mount(app, service, source.delivery)
     try:
         bound = listen(host, port)
     except OSError as error:

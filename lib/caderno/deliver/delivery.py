@@ -81,13 +81,13 @@ class Delivery:
         self.project = project
         self.store = Store(project, pipeline.name)
         self.ledger = ledger_of(project)
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._say = say
 
     @cached_property
     def registry(self) -> Registry:
         """MLflow's registry, opened where it is needed: that takes seconds. Raises TrackingError."""
-        return Registry(Tracking(self.project, self._pipeline.name), self.model)
+        return Registry(Tracking(self.project, self.pipeline.name), self.model)
 
     # What is.
 
@@ -167,7 +167,7 @@ class Delivery:
         """Return the digests of what a version's decision was made on, as they are now."""
         name = str(version.decided.entry.facts["decision"]) if version.decided else ""
         folder = str(version.released.entry.facts["folder"])
-        found = decisions.digests(self.project, self._pipeline.name, name, folder) if name else {}
+        found = decisions.digests(self.project, self.pipeline.name, name, folder) if name else {}
         with contextlib.suppress(CadernoError), self.files(version) as model:
             return {**found, "files": files.digest_of(files.manifest_of(model))}
         return {**found, "files": "changed or gone"}
@@ -176,7 +176,7 @@ class Delivery:
         """Return the last decision on a version, where it can be read."""
         if version.decided is None:
             return None
-        return decisions.read(self.project, self._pipeline.name, str(version.decided.entry.facts["decision"]))
+        return decisions.read(self.project, self.pipeline.name, str(version.decided.entry.facts["decision"]))
 
     @contextmanager
     def files(self, version: Version) -> Iterator[Path]:
@@ -427,7 +427,7 @@ class Delivery:
     def _show(self) -> None:
         """Renew the pages that tell of this model: a disk that refuses them does not undo a step."""
         try:
-            pages.write(self.project, self._pipeline.name, self.model, self.ledger.rows(self.model))
+            pages.write(self.project, self.pipeline.name, self.model, self.ledger.rows(self.model))
         except OSError as error:
             self._say(f"reports/ can't be written ({error.strerror}); later: caderno report")
 

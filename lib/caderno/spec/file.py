@@ -28,6 +28,7 @@ from caderno.spec.yaml import Document, Key
 _NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 _DURATION = r"^\s*(\d+(?:\.\d+)?)\s*(ms|[smhd])\s*$"
 _MEMORY = r"^\s*(\d+(?:\.\d+)?)\s*([KMGTkmgt])B?\s*$"
+_PLACE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Name = Annotated[str, Field(pattern=_NAME)]
@@ -63,6 +64,13 @@ def _variable(name: str) -> str:
     return name
 
 
+def _place(text: str) -> str:
+    if not re.fullmatch(_PLACE, text):
+        raise ValueError(f"{text!r} is not module:name under lib/, such as shop.rules:check")
+    return text
+
+
+Place = Annotated[str, Field(json_schema_extra={"pattern": _PLACE}), AfterValidator(_place)]
 Variable = Annotated[str, Field(json_schema_extra={"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}), AfterValidator(_variable)]
 Duration = Annotated[
     float,
@@ -191,10 +199,8 @@ class GateFile(_Mapping):
     slices: dict[str, Annotated[float, Field(ge=0)]] = Field(
         {}, description="Columns, and by how much the candidate may be worse within each of their values."
     )
-    contract: str | None = Field(
-        None,
-        pattern=r"^[\w.]+:\w+$",
-        description="module:object under lib/ that checks the test rows, by its validate() or a call.",
+    contract: Place | None = Field(
+        None, description="module:object under lib/ that checks the test rows, by its validate() or a call."
     )
     latency: Duration | None = Field(None, description="The longest that the model may take for one row, such as 50ms.")
     size: Memory | None = Field(None, description="The most that the model's files may take, such as 100M.")
@@ -227,6 +233,10 @@ class PipelineFile(_Mapping):
     gate: GateFile | None = Field(None, description="The rules by which a candidate may follow the champion.")
     delivery: Literal["manual", "automatic"] = Field(
         "manual", description="Whether a run itself releases its best candidate, and promotes it if the gate lets it."
+    )
+    routes: Place | None = Field(
+        None,
+        description="module:function under lib/ that makes the Flask blueprint which `caderno serve` mounts, too.",
     )
     tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)] = Field(
         description="The tasks by name; edges come from their inputs."

@@ -158,6 +158,7 @@ class _Unfolder:
         if not any(isinstance(notebook, tuple) for notebook in self.read.values()):
             self._check_shared()
         check_gate(self.file, self._problem)
+        self._check_routes()
         if self.problems:
             raise InvalidPipeline(dict.fromkeys(self.problems))
         ordered = {task_id: tasks[task_id] for task_id in self._order(tasks)}
@@ -176,6 +177,7 @@ class _Unfolder:
             {axis: source for axis, source in self.sources.items() if axis not in self.values},
             self.file.gate,
             self.file.delivery,
+            self.file.routes,
             closed,
         )
 
@@ -187,6 +189,17 @@ class _Unfolder:
         if len(found) > 1:
             self._problem(key, f"task {task} has a matrix: which of its outputs is meant is not known")
         return found[0] if found and isinstance(found[0], FromTask) else None
+
+    def _check_routes(self) -> None:
+        """Check that the module of `routes` is there; what is in it is seen when it is served."""
+        module = (self.file.routes or "").partition(":")[0]
+        place = self.project.lib.joinpath(*module.split("."))
+        if module and not place.with_suffix(".py").is_file() and not (place / "__init__.py").is_file():
+            files = (path.relative_to(self.project.lib).with_suffix("") for path in self.project.lib.rglob("*.py"))
+            known = {".".join(path.parts).removesuffix(".__init__") for path in files}
+            self._problem(
+                ("routes",), f"there is no module {module!r} under lib/", did_you_mean(module, known, "module")
+            )
 
     def _check_resources(self, name: str, task: TaskFile) -> None:
         there = self.file.resources
