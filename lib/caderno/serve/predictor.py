@@ -11,6 +11,7 @@ any other place where the model is loaded. The service speaks by pickled request
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import gc
 import os
@@ -82,9 +83,7 @@ def _work(pipe: Connection, model: Model) -> None:
             request = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the service that started this
             began = time.perf_counter()
             try:
-                said: dict[str, Any] = {
-                    "outputs": model.example() if request.get("example") else model.answer(**request)
-                }
+                said = model.example() if request.get("example") else model.answer(**request)
             except Exception as error:
                 said = {"error": _text(error)}
             _send(pipe, {**said, "seconds": time.perf_counter() - began})
@@ -119,15 +118,15 @@ class Model:
 
     def answer(
         self, frames: list[Any], kinds: dict[str, str] | None = None, params: dict[str, Any] | None = None
-    ) -> list[Any]:
-        """Return the outputs for all frames at once: a list of (name, kind, values)."""
+    ) -> dict[str, Any]:
+        """Return the outputs for all frames at once, as a list of (name, kind, values)."""
         taken = _joined(frames, kinds)
         return _outputs(self._ask(taken, params=params) if params else self._ask(taken))
 
-    def example(self) -> list[Any]:
+    def example(self) -> dict[str, Any]:
         """Return the outputs for the model's own input example, of which there may be none."""
         example = self._metadata.load_input_example(self._folder)
-        return [] if example is None else _outputs(self._ask(example))
+        return {"outputs": []} if example is None else _outputs(self._ask(example))
 
 
 def _joined(frames: list[Any], kinds: dict[str, str] | None) -> Any:
@@ -163,21 +162,36 @@ def _column(values: Any, kind: str) -> Any:
     return np.asarray(values, kind)
 
 
-def _outputs(predicted: Any) -> list[Any]:
-    """Return what a model gave as (name, kind, values), a value a row; the name is None where it has none."""
-    import numpy as np
+def _outputs(predicted: Any) -> dict[str, Any]:
+    """Return what a model gave as (name, kind, values), a value a row; the name is None where it has none.
+
+    `by_name`: it gave an object of outputs, not a table of them.
+    """
     import pandas as pd
 
+    if isinstance(predicted, pd.Series):
+        predicted = pd.DataFrame(predicted)
     if isinstance(predicted, pd.DataFrame):
-        return [_output(str(name), predicted[name].to_numpy()) for name in predicted]
+        return {"outputs": [_output(str(name), predicted[name]) for name in predicted]}
     if isinstance(predicted, dict):
-        return [_output(str(name), np.asarray(values)) for name, values in predicted.items()]
-    return [_output(None, np.asarray(predicted))]
+        return {"outputs": [_output(str(name), values) for name, values in predicted.items()], "by_name": True}
+    return {"outputs": [_output(None, predicted)]}
 
 
-def _output(name: str | None, values: Any) -> tuple[str | None, str, Any]:
-    kind = str(values.dtype) if values.dtype.kind in "biuf" else "bytes"
-    return name, kind, values if values.dtype.kind in "biuf" else values.tolist()
+def _output(name: str | None, given: Any) -> tuple[str | None, str, Any]:
+    import numpy as np
+
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        return name, "bytes", list(given)
+    if values.dtype.kind in "biuf":
+        return name, str(values.dtype), values
+    if isinstance(given, list):  # as it is: NumPy makes texts of numbers that stand beside texts
+        return name, "bytes", given
+    if values.dtype.kind in "mM":
+        values = values.astype(str)
+    return name, "bytes", values.tolist()
 
 
 def _send(pipe: Connection, said: Any) -> None:
@@ -185,10 +199,15 @@ def _send(pipe: Connection, said: Any) -> None:
 
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     try:
-        text = orjson.dumps(_whole(said), option=options, default=str)
+        text = orjson.dumps(_whole(said), option=options, default=_plain)
     except TypeError as error:
         text = orjson.dumps({"error": f"the model's answer can't be told in JSON: {error}", "seconds": 0.0})
     pipe.send_bytes(text)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for: bytes as base64, of all else its text."""
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else str(value)
 
 
 def _whole(said: Any) -> Any:

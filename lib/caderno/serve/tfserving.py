@@ -16,7 +16,8 @@ from caderno.serve.bodies import body
 from caderno.serve.errors import BadRequest, ModelFailed, NotFound, ServiceError
 from caderno.serve.shelf import Version, scores
 from caderno.serve.signature import Column, Tensor
-from caderno.serve.tables import Table, from_columns, from_rows, told
+from caderno.serve.tables import Table, from_columns, from_rows
+from caderno.serve.values import told
 
 _TYPES = ("application/json", "", "application/x-www-form-urlencoded")  # the last is what curl -d says
 _SIGNATURES = ("", "serving_default", "tensorflow/serving/predict")
