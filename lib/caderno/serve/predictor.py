@@ -180,6 +180,7 @@ def _outputs(predicted: Any) -> dict[str, Any]:
 
 def _output(name: str | None, given: Any) -> tuple[str | None, str, Any]:
     import numpy as np
+    import pandas as pd
 
     try:
         values = np.asarray(given)
@@ -187,11 +188,11 @@ def _output(name: str | None, given: Any) -> tuple[str | None, str, Any]:
         return name, "bytes", list(given)
     if values.dtype.kind in "biuf":
         return name, str(values.dtype), values
+    if isinstance(given, pd.Series):
+        return name, "bytes", given.astype(object).where(given.notna(), None).tolist()
     if isinstance(given, list):  # as it is: NumPy makes texts of numbers that stand beside texts
         return name, "bytes", given
-    if values.dtype.kind in "mM":
-        values = values.astype(str)
-    return name, "bytes", values.tolist()
+    return name, "bytes", (values.astype(str) if values.dtype.kind in "mM" else values).tolist()
 
 
 def _send(pipe: Connection, said: Any) -> None:
@@ -206,8 +207,10 @@ def _send(pipe: Connection, said: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no word for: bytes as base64, of all else its text."""
-    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else str(value)
+    """Return what JSON has no word for: bytes as base64, times as ISO 8601 has them, of all else its text."""
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _whole(said: Any) -> Any:

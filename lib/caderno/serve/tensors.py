@@ -11,12 +11,8 @@ from caderno.serve.errors import BadRequest, Complaint, refuse
 from caderno.serve.signature import Signature, Tensor
 from caderno.serve.values import Wrong, converted, likely, told
 
-_LEAVES: dict[str, set[type]] = {
-    "f": {int, float},
-    "i": {int},
-    "u": {int},
-    "b": {bool},
-}  # kind of dtype -> what JSON has for it
+# NumPy's kind of number -> what JSON has for it.
+LEAVES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _WORDS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false"}
 
 
@@ -65,7 +61,7 @@ def _array(tensor: Tensor, value: Any) -> Any:
     name, wanted = tensor.name or "inputs", np.dtype(tensor.dtype)
     if not isinstance(value, list):
         raise BadRequest(f"{name}: must be a list, not {told(value)}")
-    if wanted.kind in _LEAVES:
+    if wanted.kind in LEAVES:
         _judge(name, tensor, value)
     else:
         value = _texts(name, value)
@@ -87,15 +83,16 @@ def _array(tensor: Tensor, value: Any) -> Any:
 def _judge(name: str, tensor: Tensor, value: list[Any]) -> None:
     """Refuse what is not of the tensor's kind; NumPy would make numbers of true, and texts of numbers."""
     kind = np.dtype(tensor.dtype).kind
-    for one in _leaves(value):
-        if type(one) not in _LEAVES[kind]:
+    for one in leaves(value):
+        if type(one) not in LEAVES[kind]:
             raise BadRequest(f"{name}: expected {_WORDS[kind]} ({tensor.dtype}), got {told(one)}")
 
 
-def _leaves(value: list[Any]) -> Iterator[Any]:
+def leaves(value: list[Any]) -> Iterator[Any]:
+    """Yield the values of nested lists."""
     for one in value:
         if type(one) is list:
-            yield from _leaves(one)
+            yield from leaves(one)
         else:
             yield one
 

@@ -77,6 +77,7 @@ def blueprint(service: Service) -> Blueprint:
         if len(given) != 1:
             both = "both 'inputs' and 'instances'" if given else "neither 'inputs' nor 'instances'"
             raise BadRequest(f"the request has {both}: it must have one of them")
+        _signed(asked, _SIGNATURES)
         by_row = "instances" in asked
         take = from_rows if by_row else from_columns
         with service.asking("tfserving", name, versioned(version), label) as asking:
@@ -119,11 +120,16 @@ def _object() -> dict[str, Any]:
     return asked
 
 
+def _signed(asked: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse a signature that is none of a model's."""
+    named = asked.get("signature_name", "")
+    if named not in known:
+        raise BadRequest(f"Serving signature key {json.dumps(named)} not found.")
+
+
 def _examples(service: Service, verb: str, name: str, version: int | None, label: str | None) -> tuple[Asked, Answer]:
     asked = _object()
-    named = asked.get("signature_name", "")
-    if named not in (*_SIGNATURES, _METHODS[verb]):
-        raise BadRequest(f'Serving signature key "{named}" not found.')
+    _signed(asked, (*_SIGNATURES, _METHODS[verb]))
     examples, context = asked.get("examples"), asked.get("context", {})
     if not isinstance(examples, list) or not examples:
         raise BadRequest("When method is classify or regress, key 'examples' must be a list of at least one object")
@@ -136,8 +142,16 @@ def _examples(service: Service, verb: str, name: str, version: int | None, label
 
 def _example_rows(version: Version, rows: list[Any], most: int) -> Table:
     """Return the table of examples: a feature of one value may come as a list of it."""
+    single = {
+        one.name
+        for one in version.signature.inputs
+        if (len(one.shape) == 1 if isinstance(one, Tensor) else isinstance(one.type, str))
+    }
     plain = [
-        {name: one[0] if isinstance(one, list) and len(one) == 1 else one for name, one in row.items()}
+        {
+            name: one[0] if name in single and isinstance(one, list) and len(one) == 1 else one
+            for name, one in row.items()
+        }
         if isinstance(row, dict)
         else row
         for row in rows
