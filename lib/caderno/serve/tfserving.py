@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 from caderno.serve.answering import Asked, Service, versioned
 from caderno.serve.batching import Answer
 from caderno.serve.bodies import body
-from caderno.serve.errors import BadRequest, ModelFailed, NotFound, ServiceError
+from caderno.serve.errors import BadRequest, Complaint, ModelFailed, NotFound, ServiceError, refuse
 from caderno.serve.shelf import Version, scores
 from caderno.serve.signature import Column, Tensor
 from caderno.serve.tables import Table, from_columns, from_rows
@@ -135,12 +135,15 @@ def _examples(service: Service, verb: str, name: str, version: int | None, label
         raise BadRequest("When method is classify or regress, key 'examples' must be a list of at least one object")
     if not isinstance(context, dict):
         raise BadRequest(f"'context' must be an object, not {told(context)}")
-    rows = [{**context, **one} if isinstance(one, dict) else one for one in examples]
+    refuse(
+        [Complaint("", f"is {told(one)}, not an object", n) for n, one in enumerate(examples) if type(one) is not dict]
+    )
+    rows = [{**context, **one} for one in examples]
     with service.asking("tfserving", name, versioned(version), label) as asking:
         return asking, asking.predict(_example_rows(asking.version, rows, service.most_rows))
 
 
-def _example_rows(version: Version, rows: list[Any], most: int) -> Table:
+def _example_rows(version: Version, rows: list[dict[str, Any]], most: int) -> Table:
     """Return the table of examples: a feature of one value may come as a list of it."""
     single = {
         one.name
@@ -152,8 +155,6 @@ def _example_rows(version: Version, rows: list[Any], most: int) -> Table:
             name: one[0] if name in single and isinstance(one, list) and len(one) == 1 else one
             for name, one in row.items()
         }
-        if isinstance(row, dict)
-        else row
         for row in rows
     ]
     return from_rows(version.signature, plain, most)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import orjson
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
+from workshop import until
 
 from caderno.serve.answering import Service
 from caderno.serve.app import create_app
@@ -118,33 +119,29 @@ def service(models: Path) -> Iterator[Callable[..., Served]]:
         one.shelf.end()
 
 
+@contextmanager
+def started(
+    models: Path, folder: Path, *options: str, names: Sequence[str] = (), cwd: Path | None = None
+) -> Iterator[Running]:
+    """Run `caderno serve` on a free port, with options and models by name."""
+    folders = [word for name in names for word in ("--model", f"{name}={models / name}")]
+    command = [sys.executable, "-m", "caderno.cli", "serve", "--port", "0", *folders, *options]
+    log = folder / f"log-{time.monotonic_ns()}"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=cwd or folder, stdout=file, stderr=file)
+    running = Running(process, log, "")
+    try:
+        until(lambda: "http://" in running.told() or process.poll() is not None, 120, "the service does not start")
+        assert process.poll() is None, running.told()
+        running.url = re.findall(r"^http://\S+(?=/)", running.told(), re.MULTILINE)[0]
+        yield running
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 @pytest.fixture
 def server(models: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Starts `caderno serve` on a free port, with options and models by name, and gives its address."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*options: str, names: tuple[str, ...] = (), cwd: Path = tmp_path) -> Running:
-        folders = [word for name in names for word in ("--model", f"{name}={models / name}")]
-        log = tmp_path / f"log-{len(started)}"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "caderno.cli", "serve", "--port", "0", *folders, *options],
-                cwd=cwd,
-                stdout=file,
-                stderr=file,
-            )
-        started.append(process)
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            found = re.search(r"^http://\S+", log.read_text("utf-8", "replace"), re.MULTILINE)
-            if found:
-                return Running(process, log, found[0].rstrip("/"))
-            assert process.poll() is None, log.read_text("utf-8", "replace")
-            time.sleep(0.05)
-        raise AssertionError(log.read_text("utf-8", "replace"))
-
-    yield start
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-    for process in started:
-        process.wait(60)
+    """Starts the real command, which ends with the test: see `started`."""
+    with ExitStack() as stack:
+        yield lambda *options, **named: stack.enter_context(started(models, tmp_path, *options, **named))

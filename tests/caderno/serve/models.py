@@ -122,7 +122,9 @@ class Trouble(mlflow.pyfunc.PythonModel):
 
 
 def columns(**types: Any) -> Schema:
-    return Schema([ColSpec(kind if not isinstance(kind, str) else DataType[kind], name) for name, kind in types.items()])
+    return Schema(
+        [ColSpec(kind if not isinstance(kind, str) else DataType[kind], name) for name, kind in types.items()]
+    )
 
 
 def tensors(**shapes: tuple[str, tuple[int, ...]]) -> Schema:
@@ -133,7 +135,7 @@ def numbers(frame: pd.DataFrame) -> np.ndarray:
     """Return features of a table with a column of each type."""
     told = frame[["weight", "size", "number", "small", "fresh"]].astype(float)
     told["long"] = frame["kind"].astype(str).str.len()
-    told["day"] = frame["picked"].dt.dayofyear
+    told["day"] = frame["picked"].dt.day_of_year
     told["bytes"] = [len(one) for one in frame["stamp"]]
     told["bonus"] = frame["bonus"].fillna(0.0) if "bonus" in frame else 0.0
     return (told.fillna(-1.0) / 100).to_numpy()
@@ -176,7 +178,11 @@ def classifier(folder: Path, fn: str) -> None:
 
 def main(folder: Path) -> None:
     """Save all models below a folder."""
-    x, single, floats = columns(x="double"), tensors(x=("float32", (-1,))), Schema([TensorSpec(np.dtype("float32"), (-1,))])
+    x, single, floats = (
+        columns(x="double"),
+        tensors(x=("float32", (-1,))),
+        Schema([TensorSpec(np.dtype("float32"), (-1,))]),
+    )
     params = ParamSchema([ParamSpec("factor", "double", 1.0), ParamSpec("offsets", "long", [0], (-1,))])
     shapes = tensors(tag=("str", (-1,)), signal=("int64", (-1, 5)), sensor=("int64", (-1, 2, 2)))
     place = Object([Property("city", DataType.string), Property("floor", DataType.long, required=False)])
