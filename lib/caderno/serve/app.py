@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from caderno.serve import tfserving
+from caderno.serve import inference, scoring, tfserving
 from caderno.serve.answering import Service
 from caderno.serve.errors import ServiceError
 
@@ -17,8 +17,8 @@ def create_app(service: Service, most_bytes: int) -> Flask:
     app = Flask("caderno.serve", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = most_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.register_blueprint(tfserving.blueprint(service))
-
+    for protocol in (tfserving, inference, scoring):
+        app.register_blueprint(protocol.blueprint(service))
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(ServiceError, _told)
     app.register_error_handler(Exception, _bug)
@@ -26,18 +26,16 @@ def create_app(service: Service, most_bytes: int) -> Flask:
 
 
 def _failed(error: HTTPException) -> Any:
-    """Tell what Flask itself refuses, such as an unknown address, as JSON."""
-    if request.path.startswith("/v1/models") and error.code in (404, 405):
-        return tfserving.answer({"error": f"Malformed request: {request.method} {request.path}"}, status=error.code)
-    response = error.get_response()
-    body = {"error": f"{error.name}: {request.method} {request.path}"}
-    return tfserving.answer(body, status=error.code or 500), {
-        name: value for name, value in response.headers if name in ("Allow", "Retry-After")
-    }
+    """Tell what Flask itself refuses, such as an unknown address, as the address's protocol does."""
+    malformed = request.path.startswith("/v1/models") and error.code in (404, 405)
+    refused = ServiceError(f"{'Malformed request' if malformed else error.name}: {request.method} {request.path}")
+    refused.status = error.code or 500
+    headers = error.get_response().headers
+    return _told(refused), {name: value for name, value in headers if name in ("Allow", "Retry-After")}
 
 
 def _told(error: ServiceError) -> Response:
-    return tfserving.failed(error)
+    return scoring.failed(error) if request.path == "/invocations" else tfserving.failed(error)
 
 
 def _bug(error: Exception) -> Response:
@@ -45,4 +43,4 @@ def _bug(error: Exception) -> Response:
     from flask import current_app
 
     current_app.logger.exception("a request failed", exc_info=error)
-    return tfserving.answer({"error": "the service failed; its log says why"}, status=500)
+    return _told(ServiceError("the service failed; its log says why"))

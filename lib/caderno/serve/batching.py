@@ -32,12 +32,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Answer:
-    """The outputs for one table; `seconds` the model took for the batch of `batch` rows that it was part of."""
+    """The outputs for one table; `seconds` the model took for the batch of `batch` rows that it was part of.
+
+    `by_name`: the model gave an object of its outputs, not a table.
+    """
 
     outputs: tuple[Output, ...]
     rows: int
     seconds: float
     batch: int
+    by_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,7 @@ def _divided(said: dict[str, Any], tables: Sequence[Table], rows: int) -> list[A
     for one in tables:
         end = begin + one.rows
         own = outputs if len(tables) == 1 else [(name, kind, values[begin:end]) for name, kind, values in outputs]
-        answers.append(Answer(tuple(Output(*part) for part in own), one.rows, said["seconds"], rows))
+        parts = tuple(Output(*part) for part in own)
+        answers.append(Answer(parts, one.rows, said["seconds"], rows, said.get("by_name", False)))
         begin = end
     return answers

@@ -17,6 +17,9 @@ _JSON = ("application/json", "")
 def body(types: tuple[str, ...] = _JSON) -> Any:
     """Return the JSON that was sent. Raises WrongType, TooLarge, BadRequest."""
     kind = request.mimetype
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise WrongType(f"the body must be plain, not compressed ({coding[:40]})")
     if kind not in types and not kind.endswith("+json"):
         raise WrongType(f"the body must be application/json, not {kind}")
     return parsed(data())

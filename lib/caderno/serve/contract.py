@@ -37,7 +37,7 @@ def _range(column: Any) -> dict[str, Any]:
     lows = [_plain(said["min_value"]) for name, said in checks if name in _LOW and "min_value" in said]
     highs = [_plain(said["max_value"]) for name, said in checks if name in _HIGH and "max_value" in said]
     allowed = [said["allowed_values"] for name, said in checks if name == "isin" and "allowed_values" in said]
-    lows, highs = ([one for one in found if one is not None] for found in (lows, highs))
+    lows, highs = ([one for one in found if isinstance(one, (int, float))] for found in (lows, highs))
     return {
         "low": max(lows) if lows else None,
         "high": min(highs) if highs else None,

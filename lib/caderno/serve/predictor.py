@@ -12,6 +12,7 @@ requests {"frames": [table, …], …}, column by column, and says {"outputs": [
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import gc
@@ -110,8 +111,7 @@ def _work(pipe: Connection, model: Model) -> None:
             request = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the service that started this
             began = time.perf_counter()
             try:
-                outputs = model.example() if request.get("example") else model.answer(**request)
-                said: dict[str, Any] = {"outputs": outputs}
+                said = model.example() if request.get("example") else model.answer(**request)
             except Exception as error:
                 said = {"error": _text(error)}
             said["seconds"] = time.perf_counter() - began
@@ -144,15 +144,15 @@ class Model:
 
     def answer(
         self, frames: list[Any], kinds: dict[str, str] | None = None, params: dict[str, Any] | None = None
-    ) -> list[Any]:
-        """Return the outputs for all frames at once: a list of (name, kind, values)."""
+    ) -> dict[str, Any]:
+        """Return the outputs for all frames at once, as a list of (name, kind, values)."""
         taken = _joined(frames, kinds)
         return _outputs(self._ask(taken, params=params) if params else self._ask(taken))
 
-    def example(self) -> list[Any]:
+    def example(self) -> dict[str, Any]:
         """Return the outputs for the model's own input example, of which there may be none."""
         example = self._metadata.load_input_example(self._folder)
-        return [] if example is None else _outputs(self._ask(example))
+        return {"outputs": []} if example is None else _outputs(self._ask(example))
 
 
 def _joined(frames: list[Any], kinds: dict[str, str] | None) -> Any:
@@ -188,21 +188,37 @@ def _column(values: Any, kind: str) -> Any:
     return np.asarray(values, kind)
 
 
-def _outputs(predicted: Any) -> list[Any]:
-    """Return what a model gave as (name, kind, values), a value a row; the name is None where it has none."""
+def _outputs(predicted: Any) -> dict[str, Any]:
+    """Return what a model gave as (name, kind, values), a value a row; the name is None where it has none.
+
+    `by_name`: it gave an object of outputs, not a table of them.
+    """
+    import pandas as pd
+
+    if isinstance(predicted, pd.Series):
+        predicted = pd.DataFrame(predicted)
+    if isinstance(predicted, pd.DataFrame):
+        return {"outputs": [_output(str(name), predicted[name]) for name in predicted]}
+    if isinstance(predicted, dict):
+        return {"outputs": [_output(str(name), values) for name, values in predicted.items()], "by_name": True}
+    return {"outputs": [_output(None, predicted)]}
+
+
+def _output(name: str | None, given: Any) -> tuple[str | None, str, Any]:
     import numpy as np
     import pandas as pd
 
-    if isinstance(predicted, pd.DataFrame):
-        return [_output(str(name), predicted[name].to_numpy()) for name in predicted]
-    if isinstance(predicted, dict):
-        return [_output(str(name), np.asarray(values)) for name, values in predicted.items()]
-    return [_output(None, np.asarray(predicted))]
-
-
-def _output(name: str | None, values: Any) -> tuple[str | None, str, Any]:
-    kind = str(values.dtype) if values.dtype.kind in "biuf" else "bytes"
-    return name, kind, values if values.dtype.kind in "biuf" else values.tolist()
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        return name, "bytes", list(given)
+    if values.dtype.kind in "biuf":
+        return name, str(values.dtype), values
+    if isinstance(given, pd.Series):
+        return name, "bytes", given.astype(object).where(given.notna(), None).tolist()
+    if isinstance(given, list):  # as it is: NumPy makes texts of numbers that stand beside texts
+        return name, "bytes", given
+    return name, "bytes", (values.astype(str) if values.dtype.kind in "mM" else values).tolist()
 
 
 def _json(said: Any) -> bytes:
@@ -210,9 +226,16 @@ def _json(said: Any) -> bytes:
 
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     try:
-        return orjson.dumps(_whole(said), option=options, default=str)
+        return orjson.dumps(_whole(said), option=options, default=_plain)
     except TypeError as error:
         return orjson.dumps({"error": f"the model's answer can't be told in JSON: {error}", "seconds": 0.0})
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for: bytes as base64, times as ISO 8601 has them, of all else its text."""
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _whole(said: Any) -> Any:

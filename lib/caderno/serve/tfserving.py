@@ -13,10 +13,11 @@ from flask import Blueprint, Response
 from caderno.serve.answering import Asked, Service, versioned
 from caderno.serve.batching import Answer
 from caderno.serve.bodies import body
-from caderno.serve.errors import BadRequest, ModelFailed, NotFound, ServiceError
+from caderno.serve.errors import BadRequest, Complaint, ModelFailed, NotFound, ServiceError, refuse
 from caderno.serve.shelf import Version, scores
 from caderno.serve.signature import Column, Tensor
-from caderno.serve.tables import Table, from_columns, from_rows, told
+from caderno.serve.tables import Table, from_columns, from_rows
+from caderno.serve.values import told
 
 _TYPES = ("application/json", "", "application/x-www-form-urlencoded")  # the last is what curl -d says
 _SIGNATURES = ("", "serving_default", "tensorflow/serving/predict")
@@ -76,6 +77,7 @@ def blueprint(service: Service) -> Blueprint:
         if len(given) != 1:
             both = "both 'inputs' and 'instances'" if given else "neither 'inputs' nor 'instances'"
             raise BadRequest(f"the request has {both}: it must have one of them")
+        _signed(asked, _SIGNATURES)
         by_row = "instances" in asked
         take = from_rows if by_row else from_columns
         with service.asking("tfserving", name, versioned(version), label) as asking:
@@ -118,27 +120,41 @@ def _object() -> dict[str, Any]:
     return asked
 
 
+def _signed(asked: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse a signature that is none of a model's."""
+    named = asked.get("signature_name", "")
+    if named not in known:
+        raise BadRequest(f"Serving signature key {json.dumps(named)} not found.")
+
+
 def _examples(service: Service, verb: str, name: str, version: int | None, label: str | None) -> tuple[Asked, Answer]:
     asked = _object()
-    named = asked.get("signature_name", "")
-    if named not in (*_SIGNATURES, _METHODS[verb]):
-        raise BadRequest(f'Serving signature key "{named}" not found.')
+    _signed(asked, (*_SIGNATURES, _METHODS[verb]))
     examples, context = asked.get("examples"), asked.get("context", {})
     if not isinstance(examples, list) or not examples:
         raise BadRequest("When method is classify or regress, key 'examples' must be a list of at least one object")
     if not isinstance(context, dict):
         raise BadRequest(f"'context' must be an object, not {told(context)}")
-    rows = [{**context, **one} if isinstance(one, dict) else one for one in examples]
+    refuse(
+        [Complaint("", f"is {told(one)}, not an object", n) for n, one in enumerate(examples) if type(one) is not dict]
+    )
+    rows = [{**context, **one} for one in examples]
     with service.asking("tfserving", name, versioned(version), label) as asking:
         return asking, asking.predict(_example_rows(asking.version, rows, service.most_rows))
 
 
-def _example_rows(version: Version, rows: list[Any], most: int) -> Table:
+def _example_rows(version: Version, rows: list[dict[str, Any]], most: int) -> Table:
     """Return the table of examples: a feature of one value may come as a list of it."""
+    single = {
+        one.name
+        for one in version.signature.inputs
+        if (len(one.shape) == 1 if isinstance(one, Tensor) else isinstance(one.type, str))
+    }
     plain = [
-        {name: one[0] if isinstance(one, list) and len(one) == 1 else one for name, one in row.items()}
-        if isinstance(row, dict)
-        else row
+        {
+            name: one[0] if name in single and isinstance(one, list) and len(one) == 1 else one
+            for name, one in row.items()
+        }
         for row in rows
     ]
     return from_rows(version.signature, plain, most)
