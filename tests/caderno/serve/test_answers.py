@@ -51,7 +51,7 @@ def test_what_a_model_gives_is_told_as_it_is(service: Serve, say: str, instances
     [
         ("np.array([[[1, 2], [3, 4]]], 'int8')", "INT8", [1, 2, 2], [1, 2, 3, 4]),
         ("np.array([True])", "BOOL", [1], [True]),
-        ("np.array([0.5], 'float16')", "FP64", [1], [0.5]),
+        ("np.array([0.5], 'float16')", "FP16", [1], [0.5]),
         ("[['late', 'early']]", "BYTES", [1, 2], ["late", "early"]),
         ("[{'label': 'late'}]", "BYTES", [1], ['{"label": "late"}']),
         ("[[[1], [1, 2]]]", "BYTES", [1, 2], ["[1]", "[1, 2]"]),
