@@ -2,7 +2,9 @@
 
 predictor.py   the processes of one version, run by path ← processes.py (this side of them)
                ← batching.py (questions of many callers together)
-signature.py   what a model takes ← tables.py (JSON to that, with complaints); contract.py (ranges, run by path)
+signature.py   what a model takes ← tables.py (JSON to that, with complaints) ← tensors.py, values.py (one value);
+               contract.py (ranges, run by path)
+tfserving.py, inference.py, scoring.py: one protocol each, on answering.py (what they share) and bodies.py (JSON)
 routes.py      what a project adds: a blueprint of its own
 sources.py     where models come from ← shelf.py (which versions are served, and their change)
 """

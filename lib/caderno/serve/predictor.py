@@ -213,7 +213,7 @@ def _output(name: str | None, given: Any) -> tuple[str | None, str, Any]:
     except ValueError:  # lists of different lengths
         return name, "bytes", list(given)
     if values.dtype.kind in "biuf":
-        return name, str(values.dtype), values
+        return name, str(values.dtype), values if values.ndim else values.item()
     if isinstance(given, pd.Series):
         return name, "bytes", given.astype(object).where(given.notna(), None).tolist()
     if isinstance(given, list):  # as it is: NumPy makes texts of numbers that stand beside texts

@@ -100,6 +100,13 @@ class Bare(mlflow.pyfunc.PythonModel):
         return np.asarray(model_input, dtype=float).sum(axis=1)
 
 
+class Odd(mlflow.pyfunc.PythonModel):
+    """Gives what the first row says, in Python."""
+
+    def predict(self, context, model_input, params=None):
+        return eval(model_input["say"].iloc[0], {"np": np, "pd": pd})
+
+
 class Trouble(mlflow.pyfunc.PythonModel):
     """Does what a row says, which is nothing good."""
 
@@ -198,6 +205,7 @@ def main(folder: Path) -> None:
         "deep": (Deep(), ModelSignature(columns(values=Array(DataType.double), place=place))),
         "texts": (Texts(), ModelSignature(columns(image="binary", caption="string"))),
         "bare": (Bare(), None),
+        "odd": (Odd(), ModelSignature(columns(say="string"))),
         "trouble": (Trouble(), ModelSignature(columns(do="string", x="double"))),
     }
     for name, (model, signature) in made.items():
