@@ -16,8 +16,8 @@ from caderno.errors import CadernoError
 from caderno.spec.file import Memory
 
 if TYPE_CHECKING:
-    from caderno.serve.shelf import Shelf
     from caderno.serve.keys import Keys
+    from caderno.serve.shelf import Shelf
     from caderno.serve.sources import Source
     from caderno.serve.telemetry import Log
     from caderno.serve.tokens import Tokens
