@@ -71,7 +71,7 @@ def test_without_keys_only_this_machine_may_listen() -> None:
     for host in ("127.0.0.1", "127.0.0.2", "localhost", "::1"):
         Access(host)
     for host in ("0.0.0.0", "::", "", "192.168.1.7", "example.org", "127.0.0.1.example.org"):
-        with pytest.raises(CadernoError, match="anybody could ask\n.*serve-key"):
+        with pytest.raises(CadernoError, match=r"anybody could ask\n.*serve-key"):
             Access(host)
 
 
@@ -408,7 +408,7 @@ def test_no_other_site_is_given_leave_to_read(file: Path) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST", "X-API-Key": key}
     for method in ("OPTIONS", "GET"):
         answer = app.test_client().open("/metrics", method=method, headers=asked)
-        assert not [name for name in answer.headers.keys() if name.startswith("Access-Control")]
+        assert not [name for name in dict(answer.headers) if name.startswith("Access-Control")]
 
 
 def test_each_answer_has_the_headers_that_bind_browsers(file: Path) -> None:
