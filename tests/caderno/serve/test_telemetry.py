@@ -352,7 +352,7 @@ def test_the_command_tells_its_life_in_lines(folder: Path, tmp_path: Path) -> No
         assert not {"Server", "Via"} & answer.headers.keys()
         with contextlib.closing(
             service.connection()
-        ) as connection:  # as they are, without a client that tidies them up
+        ) as connection:  # sends paths as they are
             for path in ("//etc/passwd", "/../../etc/passwd", "/v1/models/../../../etc/passwd", "http://evil.example/"):
                 found = ask(connection, "GET", path, headers={"X-API-Key": key})
                 assert found.status == 404
