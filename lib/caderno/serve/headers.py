@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-_ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # with less, a form of our own would say that its origin is null
+}
 _UNLESS_SET = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

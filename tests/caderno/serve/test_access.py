@@ -423,7 +423,7 @@ def test_each_answer_has_the_headers_that_bind_browsers(file: Path) -> None:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert "Server" not in answer.headers
     assert get(app, "/page").headers["Content-Security-Policy"] == "default-src 'self'"
     assert get(app, "/page").headers["Cache-Control"] == "max-age=60"
