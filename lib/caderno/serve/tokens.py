@@ -63,7 +63,7 @@ class Tokens:
                 leeway=_LEEWAY,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except (jwt.PyJWTError, RecursionError) as error:
+        except jwt.PyJWTError as error:
             raise Unauthenticated(_WRONG.get(type(error), "the token is not valid")) from None
         return str(claims["sub"])
 
