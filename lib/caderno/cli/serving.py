@@ -1,7 +1,9 @@
-"""Commands about the prediction service: serve."""
+"""Commands about the prediction service: serve, serve-key."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,11 @@ from caderno.errors import CadernoError
 from caderno.spec.file import Memory
 
 if TYPE_CHECKING:
+    from caderno.serve.keys import Keys
     from caderno.serve.shelf import Shelf
     from caderno.serve.sources import Source
+    from caderno.serve.telemetry import Log
+    from caderno.serve.tokens import Tokens
 
 _WATCH = 1.0  # seconds between looks at the ledger
 _CONNECTIONS = 2000
@@ -55,6 +60,18 @@ class _Bytes(click.ParamType[int]):
 @click.option("--memory", type=_Bytes(), default="2G", show_default=True, help="A worker that holds more is replaced.")
 @click.option("--max-rows", default=100_000, show_default=True, help="Rows of one request.")
 @click.option("--max-body", type=_Bytes(), default="64M", show_default=True, help="Bytes of one request.")
+@click.option(
+    "--keys",
+    "keys_file",
+    type=click.Path(path_type=Path),
+    help="API keys that may ask: see `caderno serve-key`.",
+)
+@click.option("--oidc-issuer", metavar="URL", help="Take bearer tokens of this OpenID Connect issuer, too.")
+@click.option("--oidc-audience", metavar="NAME", help="The audience that such tokens must be meant for.")
+@click.option("--rate", metavar="N/PERIOD", help="How often each caller may ask, such as 100/second; default: any.")
+@click.option(
+    "--log-requests", type=click.Choice(["on", "off"]), default="on", show_default=True, help="A line for each request."
+)
 @click.option("--grace", default=20.0, show_default=True, metavar="S", help="Open requests have so long at the end.")
 def serve(
     pipelines: tuple[str, ...],
@@ -72,6 +89,11 @@ def serve(
     memory: int,
     max_rows: int,
     max_body: int,
+    keys_file: Path | None,
+    oidc_issuer: str | None,
+    oidc_audience: str | None,
+    rate: str | None,
+    log_requests: str,
     grace: float,
 ) -> None:
     """Answer prediction requests over REST, by the champions of PIPELINES; default: all that have a gate.
@@ -84,6 +106,7 @@ def serve(
     curl -d '{"instances": [{…}]}' http://127.0.0.1:8501/v1/models/flights:predict
     caderno serve --model half_plus_two=models/half_plus_two
     """
+    from caderno.serve.access import Access
     from caderno.serve.answering import Service
     from caderno.serve.app import create_app
     from caderno.serve.batching import Settings
@@ -91,14 +114,18 @@ def serve(
     from caderno.serve.server import Limits, listen, run
     from caderno.serve.shelf import Shelf
     from caderno.serve.sources import Delivered
+    from caderno.serve.telemetry import Handler, Telemetry
 
+    telemetry = Telemetry(sys.stderr, log_requests == "on")
+    logging.basicConfig(handlers=[Handler(telemetry.log)])
+    access = Access(host, *_callers(keys_file, oidc_issuer, oidc_audience, telemetry.log), rate)
     settings = Settings(
         window=batch_window / 1000, patience=timeout, memory=memory, workers=workers, threads=native_threads
     )
     sources = _sources(pipelines, folders, versions)
-    shelf = Shelf(sources, settings)
+    shelf = Shelf(sources, settings, telemetry)
     service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
-    app = create_app(service, max_body)
+    app = create_app(service, max_body, access, telemetry)
     for source in sources:
         if isinstance(source, Delivered):
             mount(app, service, source.delivery)
@@ -113,10 +140,14 @@ def serve(
         if watch == "on":
             shelf.follow(_WATCH)
         _tell(shelf)
-        click.echo(f"http://{host}:{bound.getsockname()[1]}/", err=True)
+        click.echo(f"http://{host}:{bound.getsockname()[1]}/")
+
+    def stop() -> None:
+        telemetry.log.tell("info", "stopping")
+        service.stop()
 
     try:
-        run(app, bound, Limits(threads, _CONNECTIONS, max_body, grace), begin, service.stop)
+        run(app, bound, Limits(threads, _CONNECTIONS, max_body, grace), begin, stop)
     finally:
         shelf.end()
 
@@ -125,9 +156,38 @@ def _tell(shelf: Shelf) -> None:
     for shown in shelf.shown.values():
         labels = {version: label for label, version in shown.wanted.labels.items()}
         told = [f"version {one}" + (f" ({labels[one]})" if one in labels else "") for one in shown.versions]
-        click.echo(f"{shown.name}: {', '.join(told) or 'no champion yet'}", err=True)
-    for name, what in shelf.troubles.items():
-        click.echo(f"note: {name}: {what}", err=True)
+        click.echo(f"{shown.name}: {', '.join(told) or 'no champion yet'}")
+
+
+@cli.command("serve-key")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+def serve_key(name: str, file: Path) -> None:
+    """Make an API key of a caller NAME: it is printed once, and FILE (for serve --keys) gets a line with its digest.
+
+    Whoever deletes the line takes the key back, at once.
+    """
+    from caderno.serve import keys
+
+    click.echo(keys.add(name, file))
+
+
+def _callers(
+    file: Path | None, issuer: str | None, audience: str | None, log: Log
+) -> tuple[Keys | None, Tokens | None]:
+    """Return by what callers are known. Raises CadernoError."""
+    from caderno.serve.keys import Keys
+    from caderno.serve.tokens import Tokens
+
+    def say(what: str) -> None:
+        log.tell("warning", "trouble", what=what)
+
+    if (issuer is None) != (audience is None):
+        raise click.UsageError("--oidc-issuer and --oidc-audience belong together")
+    tokens = Tokens(issuer, audience, say) if issuer and audience else None
+    if tokens:
+        tokens.fetch()
+    return Keys(file, say) if file else None, tokens
 
 
 def _sources(pipelines: tuple[str, ...], folders: tuple[str, ...], versions: tuple[str, ...]) -> list[Source]:

@@ -6,5 +6,7 @@ signature.py   what a model takes ← tables.py (JSON to that, with complaints) 
                contract.py (ranges, run by path)
 tfserving.py, inference.py, scoring.py: one protocol each, on answering.py (what they share) and bodies.py (JSON)
 routes.py      what a project adds: a blueprint of its own
+access.py      who may ask ← keys.py, tokens.py (by what they are known), hosts.py (this machine alone)
+telemetry.py   lines about requests and events ← metrics.py (figures); headers.py (what browsers may do)
 sources.py     where models come from ← shelf.py (which versions are served, and their change)
 """

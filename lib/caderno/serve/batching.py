@@ -17,6 +17,7 @@ from caderno.serve.errors import ModelFailed, TimedOut, Unavailable
 from caderno.serve.processes import Died, Loader, Worker
 from caderno.serve.tables import Table
 
+REPLACED = "a worker is replaced: "  # what is said begins so, then why
 _TRIES = 3  # a worker may die of something else than the request that it has
 _LOOK = 5.0  # seconds between looks at a worker's memory
 
@@ -88,6 +89,11 @@ class Batcher:
         except (TimeoutError, CancelledError):
             question.future.cancel()
             raise TimedOut(f"no answer within {self._settings.patience:g} s") from None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self._queue.qsize()
 
     def close(self) -> None:
         """End the threads when what was asked is answered."""
@@ -178,7 +184,7 @@ class _Lane:
         try:
             said = worker.ask(request, self._settings.patience)
         except (Died, TimedOut) as error:
-            self._say(f"a worker is replaced: {'it died' if isinstance(error, Died) else error}")
+            self._say(f"{REPLACED}{'it died' if isinstance(error, Died) else error}")
             self._replace(worker)
             raise
         rows = sum(one.rows for one in tables)
@@ -207,7 +213,7 @@ class _Lane:
     def _bound(self, limit: int) -> None:
         worker = self._worker
         if worker and (held := worker.memory()) > limit:
-            self._say(f"a worker is replaced: it holds {held / 1e6:.0f} MB, more than {limit / 1e6:.0f} MB")
+            self._say(f"{REPLACED}it holds {held / 1e6:.0f} MB, more than {limit / 1e6:.0f} MB")
             self._replace(worker)
 
 

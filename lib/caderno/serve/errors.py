@@ -34,6 +34,12 @@ class Unauthenticated(ServiceError):
     status, code = 401, "UNAUTHENTICATED"
 
 
+class Forbidden(ServiceError):
+    """Who asks may not, whoever they are."""
+
+    status, code = 403, "PERMISSION_DENIED"
+
+
 class NotFound(ServiceError):
     """There is no such model, version, label or page."""
 
@@ -72,6 +78,14 @@ class TimedOut(ServiceError):
     """The model took too long."""
 
     status, code = 504, "DEADLINE_EXCEEDED"
+
+
+_CODES = {one.status: one.code for one in ServiceError.__subclasses__()}
+
+
+def code_of(status: int) -> str:
+    """Return the name of an HTTP status in gRPC and MLflow."""
+    return _CODES.get(status, ServiceError.code if status >= 500 else BadRequest.code)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,11 @@ class Version:
         """Return the answer. Raises ModelFailed, TimedOut, Unavailable."""
         return self._batcher.ask(table)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it."""
+        return self._batcher.waiting
+
     def memory(self) -> int:
         """Return the bytes that its processes hold."""
         return self._loader.memory()
@@ -114,6 +119,9 @@ class Watch:
 
     def batch(self, version: Version, rows: int, seconds: float) -> None:
         """A batch was answered."""
+
+    def loaded(self, version: Version) -> None:
+        """A version is ready to be asked."""
 
     def trouble(self, version: Version, what: str) -> None:
         """Something went wrong with a version."""
@@ -220,6 +228,7 @@ class Shelf:
         for number in lacking:
             try:
                 loaded[number] = Version(source, number, self._nursery, self._settings, self._watch)
+                self._watch.loaded(loaded[number])
             except (CadernoError, ServiceError, OSError, ValueError) as error:
                 failed[number] = getattr(error, "message", None) or str(error)
                 self._failed[source.name, number] = time.monotonic()
