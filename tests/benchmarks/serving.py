@@ -13,12 +13,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -28,12 +27,13 @@ import pandas as pd
 import peers
 import psutil
 import served
+import services
+from services import Service
 
 CONNECTIONS = (1, 16, 64)
 SECONDS = 5
 LARGE = 7  # repetitions of the large request
 _STARTED = 180.0  # seconds for a service to start
-_BINARIES = str(Path(sys.executable).parent)  # MLflow starts uvicorn by its name
 _SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _LUA = """
 local file = io.open("BODY", "rb")
@@ -45,18 +45,6 @@ function done(summary, latency)
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
-
-
-@dataclass(frozen=True)
-class Service:
-    """A way to serve the model: its command for a port, where to ask it, and how it says and is told rows."""
-
-    name: str
-    command: Callable[[int], list[str]]
-    path: str
-    request: Callable[[pd.DataFrame], bytes]
-    answer: Callable[[Any], list[list[float]]]
-    environment: Callable[[int], Mapping[str, str]] = lambda _: {}
 
 
 @dataclass
@@ -73,7 +61,7 @@ class Running:
     def start(cls, service: Service, folder: Path, rows: pd.DataFrame, expected: list[list[float]]) -> Self:
         """Start a service in a folder and wait for its first answer, which must be the model's own."""
         folder.mkdir(parents=True, exist_ok=True)
-        port = _free()
+        port = services.free()
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 service.command(port),
@@ -106,11 +94,11 @@ class Running:
                 raise SystemExit(f"{self.service.name} does not answer:\n{tail}")
             time.sleep(0.05)
 
-    def ask(self, body: bytes) -> bytes:
+    def ask(self, body: bytes, path: str | None = None) -> bytes:
         """Return the answer to one request. Raises _Refused unless it is 200."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         with contextlib.closing(connection):
-            connection.request("POST", self.service.path, body, {"Content-Type": "application/json"})
+            connection.request("POST", path or self.service.path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             text = response.read()
         if response.status != 200:
@@ -292,17 +280,27 @@ class Own:
         self._process.wait()
 
 
-def large(arena: Arena, asked: Sequence[tuple[str, Running, bytes]]) -> None:
+def large(arena: Arena, running: Sequence[Running]) -> None:
     """Print how long a request of 10,000 rows takes, and the model alone."""
     alone = "the model alone, the table ready"
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in (alone, *(name for name, _, _ in asked))}
+    ours, theirs, *_ = running
+    whole = served.tensors(arena.rows.fillna(0.5))
+    others = [one for one in running if one.service.path.startswith("/v2/")]
+    asked = [
+        ("caderno serve, row by row (instances)", ours, None, served.instances(arena.rows)),
+        ("caderno serve, column by column (inputs)", ours, None, served.inputs(arena.rows)),
+        ("caderno serve, tensors, nothing missing", ours, f"/v2/models/{served.NAME}/infer", whole),
+        ("mlflow models serve (dataframe_split)", theirs, None, served.dataframe_split(arena.rows)),
+        *((f"{one.service.name}, tensors, nothing missing", one, None, whole) for one in others),
+    ]
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in (alone, *(name for name, *_ in asked))}
     with Own(arena.folder / "model", arena.rows, arena.folder) as own:
         for _ in range(LARGE + 1):
             taken[alone].append(own.seconds())
-            for name, running, body in asked:
-                began, before = time.monotonic(), running.cpu()
-                running.ask(body)
-                taken[name].append((time.monotonic() - began, running.cpu() - before))
+            for name, one, path, body in asked:
+                began, before = time.monotonic(), one.cpu()
+                one.ask(body, path)
+                taken[name].append((time.monotonic() - began, one.cpu() - before))
     print(f"\na request of {served.ROWS:,} rows (medians of {LARGE})")
     print(f"  {'':46}{'ms':>8}{'ratio':>8}{'CPU ms':>9}{'ratio':>8}")
     base: tuple[float, float] | None = None
@@ -312,150 +310,21 @@ def large(arena: Arena, asked: Sequence[tuple[str, Running, bytes]]) -> None:
         print(f"  {name:46}{wall:8.0f}{wall / base[0]:8.2f}{cpu:9.0f}{cpu / base[1]:8.2f}")
 
 
-def _free() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-# Who is measured.
-
-
-def caderno(model: Path, name: str, *options: str) -> Service:
-    """Return this project's service."""
-    serve = [sys.executable, "-m", "caderno.cli", "serve", "--model", f"{served.NAME}={model}"]
-    return Service(
-        name,
-        lambda port: [*serve, "--port", str(port), *options],
-        f"/v1/models/{served.NAME}:predict",
-        served.instances,
-        lambda said: said["predictions"],
-    )
-
-
-def mlflow(model: Path) -> Service:
-    """Return MLflow's scoring server, from this project's environment."""
-    serve = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model), "--env-manager", "local"]
-    return Service(
-        "mlflow models serve",
-        lambda port: [*serve, "--port", str(port)],
-        "/invocations",
-        served.dataframe_split,
-        lambda said: said["predictions"],
-        lambda _: {"PATH": f"{_BINARIES}{os.pathsep}{os.environ['PATH']}"},
-    )
-
-
-def mlserver(model: Path, folder: Path, binaries: Path) -> Service:
-    """Return MLServer, with one worker beside its front, as it comes."""
-    folder.mkdir(parents=True)
-    settings = {
-        "name": served.NAME,
-        "implementation": "mlserver_mlflow.MLflowRuntime",
-        "parameters": {"uri": str(model)},
-    }
-    (folder / "model-settings.json").write_text(json.dumps(settings), "utf-8")
-
-    def environment(port: int) -> dict[str, str]:
-        ports = {f"MLSERVER_{name}_PORT": str(_free()) for name in ("GRPC", "METRICS")}
-        return {"MLSERVER_HTTP_PORT": str(port), "MLSERVER_HOST": "127.0.0.1", **ports}
-
-    return Service(
-        "MLServer",
-        lambda _: [str(binaries / "mlserver"), "start", str(folder)],
-        f"/v2/models/{served.NAME}/infer",
-        served.tensors,
-        lambda said: [said["outputs"][0]["data"]],
-        environment,
-    )
-
-
-BENTO = """
-from typing import Any
-import bentoml
-import mlflow
-import pandas as pd
-
-
-@bentoml.service(workers=1)
-class Flights:
-    def __init__(self) -> None:
-        self.model = mlflow.pyfunc.load_model("MODEL")
-
-    @bentoml.api
-    def predict(self, rows: list[dict[str, Any]]) -> list[list[float]]:
-        return self.model.predict(pd.DataFrame(rows)).tolist()
-"""
-
-
-def bentoml(model: Path, folder: Path, binaries: Path) -> Service:
-    """Return BentoML around the same model."""
-    folder.mkdir(parents=True)
-    (folder / "service.py").write_text(BENTO.replace("MODEL", str(model)), "utf-8")
-    serve = [str(binaries / "bentoml"), "serve", "service:Flights", "--working-dir", str(folder)]
-    home = {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "True"}
-    return Service(
-        "BentoML",
-        lambda port: [*serve, "--host", "127.0.0.1", "--port", str(port)],
-        "/predict",
-        served.named,
-        lambda said: said,
-        lambda _: home,
-    )
-
-
-GUNICORN = """
-from pathlib import Path
-from caderno.serve.answering import Service
-from caderno.serve.app import create_app
-from caderno.serve.batching import Settings
-from caderno.serve.shelf import Shelf
-from caderno.serve.sources import Folder
-
-
-def application():
-    shelf = Shelf([Folder("NAME", Path("MODEL"))], Settings())
-    shelf.refresh()
-    return create_app(Service(shelf, 100_000), 64 * 1024**2)
-"""
-
-
-def gunicorn(model: Path, folder: Path, threads: int) -> Service:
-    """Return this project's application behind gunicorn's threads instead of waitress's."""
-    folder.mkdir(parents=True)
-    (folder / "front.py").write_text(GUNICORN.replace("NAME", served.NAME).replace("MODEL", str(model)), "utf-8")
-    serve = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", str(threads), "--workers", "1"]
-    return Service(
-        f"gunicorn, {threads} threads",
-        lambda port: [*serve, "--chdir", str(folder), "--bind", f"127.0.0.1:{port}", "front:application()"],
-        f"/v1/models/{served.NAME}:predict",
-        served.instances,
-        lambda said: said["predictions"],
-    )
-
-
 def report(folder: Path, repetitions: int) -> None:
     """Measure the service against its peers."""
     if not _wrk():
         return
     arena = Arena.prepare(folder)
     model = folder / "model"
-    services = [caderno(model, "caderno serve"), mlflow(model)]
+    found = [services.caderno(model, "caderno serve"), services.mlflow(model)]
     if binaries := peers.mlserver():
-        services.append(mlserver(model, folder / "mlserver", binaries))
+        found.append(services.mlserver(model, folder / "mlserver", binaries))
     if binaries := peers.bentoml():
-        services.append(bentoml(model, folder / "bentoml", binaries))
-    with arena.up(services, repetitions) as running:
+        found.append(services.bentoml(model, folder / "bentoml", binaries))
+    with arena.up(found, repetitions) as running:
         compete("the example's boosting", arena, running, "mlflow models serve", repetitions)
         footprint(running)
-        ours, theirs = running[:2]
-        large(
-            arena,
-            [
-                ("caderno serve, row by row (instances)", ours, served.instances(arena.rows)),
-                ("caderno serve, column by column (inputs)", ours, served.inputs(arena.rows)),
-                ("mlflow models serve (dataframe_split)", theirs, served.dataframe_split(arena.rows)),
-            ],
-        )
+        large(arena, running)
 
 
 def options(folder: Path, repetitions: int) -> None:
@@ -465,14 +334,17 @@ def options(folder: Path, repetitions: int) -> None:
     arena = Arena.prepare(folder)
     model = folder / "model"
     rounds = {
-        "--batch-window": [caderno(model, f"{ms} ms", "--batch-window", str(ms)) for ms in (0, 1, 2, 5)],
-        "--threads": [caderno(model, f"{n} threads", "--threads", str(n)) for n in (64, 16, 32, 128)],
-        "--workers": [caderno(model, f"{n} workers", "--workers", str(n)) for n in (1, 2)],
-        "the front": [caderno(model, "waitress, 64 threads"), gunicorn(model, folder / "gunicorn", 64)],
+        "--batch-window": [services.caderno(model, f"{ms} ms", "--batch-window", str(ms)) for ms in (0, 1, 2, 5)],
+        "--threads": [services.caderno(model, f"{n} threads", "--threads", str(n)) for n in (64, 16, 32, 128)],
+        "--workers": [services.caderno(model, f"{n} workers", "--workers", str(n)) for n in (1, 2)],
+        "the front": [
+            services.caderno(model, "waitress, 64 threads"),
+            services.gunicorn(model, folder / "gunicorn", 64),
+        ],
     }
-    for title, services in rounds.items():
-        with arena.up(services, 1) as running:
-            compete(title, arena, running, services[0].name, repetitions)
+    for title, found in rounds.items():
+        with arena.up(found, 1) as running:
+            compete(title, arena, running, found[0].name, repetitions)
 
 
 def _wrk() -> bool:
