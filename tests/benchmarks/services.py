@@ -54,13 +54,14 @@ def mlflow(model: Path) -> Service:
     )
 
 
-def mlserver(model: Path, folder: Path, binaries: Path) -> Service:
-    """Return MLServer, with one worker beside its front, as it comes."""
+def mlserver(model: Path, folder: Path, binaries: Path, together: int = 0) -> Service:
+    """Return MLServer with one worker, as it comes; or with its adaptive batching of so many rows, and 10 ms."""
     folder.mkdir(parents=True)
     settings = {
         "name": served.NAME,
         "implementation": "mlserver_mlflow.MLflowRuntime",
         "parameters": {"uri": str(model)},
+        **({"max_batch_size": together, "max_batch_time": 0.01} if together else {}),
     }
     (folder / "model-settings.json").write_text(json.dumps(settings), "utf-8")
 
@@ -69,7 +70,7 @@ def mlserver(model: Path, folder: Path, binaries: Path) -> Service:
         return {"MLSERVER_HTTP_PORT": str(port), "MLSERVER_HOST": "127.0.0.1", **ports}
 
     return Service(
-        "MLServer",
+        "MLServer, batching" if together else "MLServer",
         lambda _: [str(binaries / "mlserver"), "start", str(folder)],
         f"/v2/models/{served.NAME}/infer",
         served.tensors,
@@ -90,20 +91,21 @@ class Flights:
     def __init__(self) -> None:
         self.model = mlflow.pyfunc.load_model("MODEL")
 
-    @bentoml.api
+    @bentoml.apiBATCHING
     def predict(self, rows: list[dict[str, Any]]) -> list[list[float]]:
         return self.model.predict(pd.DataFrame(rows)).tolist()
 """
 
 
-def bentoml(model: Path, folder: Path, binaries: Path) -> Service:
-    """Return BentoML around the same model."""
+def bentoml(model: Path, folder: Path, binaries: Path, together: int = 0) -> Service:
+    """Return BentoML around the same model; or with its adaptive batching of so many rows."""
     folder.mkdir(parents=True)
-    (folder / "service.py").write_text(BENTO.replace("MODEL", str(model)), "utf-8")
+    batching = f"(batchable=True, max_batch_size={together})" if together else ""
+    (folder / "service.py").write_text(BENTO.replace("MODEL", str(model)).replace("BATCHING", batching), "utf-8")
     serve = [str(binaries / "bentoml"), "serve", "service:Flights", "--working-dir", str(folder)]
     home = {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "True"}
     return Service(
-        "BentoML",
+        "BentoML, batching" if together else "BentoML",
         lambda port: [*serve, "--host", "127.0.0.1", "--port", str(port)],
         "/predict",
         served.named,

@@ -33,6 +33,7 @@ from services import Service
 CONNECTIONS = (1, 16, 64)
 SECONDS = 5
 LARGE = 7  # repetitions of the large request
+_TOGETHER = 64  # rows that a peer may batch
 _STARTED = 180.0  # seconds for a service to start
 _SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _LUA = """
@@ -319,8 +320,10 @@ def report(folder: Path, repetitions: int) -> None:
     found = [services.caderno(model, "caderno serve"), services.mlflow(model)]
     if binaries := peers.mlserver():
         found.append(services.mlserver(model, folder / "mlserver", binaries))
+        found.append(services.mlserver(model, folder / "mlserver-batching", binaries, _TOGETHER))
     if binaries := peers.bentoml():
         found.append(services.bentoml(model, folder / "bentoml", binaries))
+        found.append(services.bentoml(model, folder / "bentoml-batching", binaries, _TOGETHER))
     with arena.up(found, repetitions) as running:
         compete("the example's boosting", arena, running, "mlflow models serve", repetitions)
         footprint(running)
