@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import chance
 import peers
 import projects
+import serving
 
 PYTHON = sys.executable
 CADERNO = [PYTHON, "-m", "caderno.cli"]
@@ -338,7 +339,19 @@ def gate(_folder: Path, _repetitions: int) -> None:
     chance.report()
 
 
-CASES = {case.__name__: case for case in (nothing, one, sweep, sweep32, many, pages, example, gate)}
+def serve(folder: Path, repetitions: int) -> None:
+    """The prediction service against named ones, under load."""
+    serving.report(folder, repetitions)
+
+
+def serveoptions(folder: Path, repetitions: int) -> None:
+    """What the service's options change under load."""
+    serving.options(folder, repetitions)
+
+
+CASES = {
+    case.__name__: case for case in (nothing, one, sweep, sweep32, many, pages, example, gate, serve, serveoptions)
+}
 
 
 def main() -> None:

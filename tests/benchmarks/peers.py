@@ -17,6 +17,9 @@ import nbformat
 
 PINNED = ("snakemake==9.27.0", "dvc==3.67.1")
 _OURS = tuple(f"{name}=={version(name)}" for name in ("mlflow", "papermill", "scikit-learn"))  # what both use
+_MODEL = tuple(f"{name}=={version(name)}" for name in ("mlflow", "scikit-learn", "skops"))  # what loads a model
+MLSERVER = ("mlserver==1.7.1", "mlserver-mlflow==1.7.1", "uvloop==0.21.0", *_MODEL)  # its workers need that loop
+BENTOML = ("bentoml==1.4.40", *_MODEL)
 PLOOMBER = ("ploomber==0.23.3", "ipykernel", *_OURS)
 _HOME = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "caderno-bench"
 
@@ -29,6 +32,16 @@ def peers() -> Path | None:
 def ploomber() -> Path | None:
     """Return the folder with Ploomber's command, which runs notebooks in its own environment; None as above."""
     return _installed("ploomber", PLOOMBER, "ploomber")
+
+
+def mlserver() -> Path | None:
+    """Return the folder with MLServer's command and what loads the model; None as above."""
+    return _installed("mlserver", MLSERVER, "mlserver")
+
+
+def bentoml() -> Path | None:
+    """Return the folder with BentoML's command and what loads the model; None as above."""
+    return _installed("bentoml", BENTOML, "bentoml")
 
 
 def _installed(name: str, packages: tuple[str, ...], command: str) -> Path | None:
