@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from caderno.cli import completing
 from caderno.cli.common import cli
-from caderno.errors import CadernoError
+from caderno.errors import CadernoError, UnknownName
 from caderno.spec.file import Memory
 
 if TYPE_CHECKING:
+    from caderno.serve.answering import Service
     from caderno.serve.sources import Source
 
 
@@ -27,6 +29,9 @@ class _Bytes(click.ParamType[int]):
             return TypeAdapter(Memory).validate_python(value)
         except ValidationError:
             self.fail(f"{value!r} is no amount of memory with a unit, such as 500M or 4G", param, ctx)
+
+
+_share = click.FloatRange(0, 1)
 
 
 @cli.command()
@@ -51,6 +56,16 @@ class _Bytes(click.ParamType[int]):
 @click.option("--memory", type=_Bytes(), default="2G", show_default=True, help="A worker that holds more is replaced.")
 @click.option("--max-rows", default=100_000, show_default=True, help="Rows of one request.")
 @click.option("--max-body", type=_Bytes(), default="64M", show_default=True, help="Bytes of one request.")
+@click.option(
+    "--log-share", type=_share, default=0.0, show_default=True, help="Log this share of predicted rows: 0 none, 1 all."
+)
+@click.option("--log-without", metavar="FIELD,…", help="Fields that are not logged, such as personal ones.")
+@click.option(
+    "--log-size", type=_Bytes(), default="1G", show_default=True, help="Log of one model; the oldest rows go first."
+)
+@click.option(
+    "--shadow", type=_share, default=0.0, show_default=True, help="The challenger answers this share of requests, too."
+)
 @click.option("--grace", default=20.0, show_default=True, metavar="S", help="Open requests have so long at the end.")
 def serve(
     pipelines: tuple[str, ...],
@@ -68,6 +83,10 @@ def serve(
     memory: int,
     max_rows: int,
     max_body: int,
+    log_share: float,
+    log_without: str | None,
+    log_size: int,
+    shadow: float,
     grace: float,
 ) -> None:
     """Answer prediction requests over REST, by the champions of PIPELINES; default: all that have a gate.
@@ -100,6 +119,8 @@ def serve(
         click.echo(f"note: {name}: {what}", err=True)
     service = Service(shelf, max_rows, default or (sources[0].name if len(sources) == 1 else None))
     app = create_app(service, max_body)
+    fields = frozenset(filter(None, map(str.strip, (log_without or "").split(","))))
+    listening = _listening(service, log_share, shadow, log_size, fields)
     if watch == "on":
         shelf.follow(1.0)
 
@@ -117,7 +138,38 @@ def serve(
             f"{host}:{port} can't be listened on: {error.strerror or error}", "another --port?"
         ) from None
     finally:
+        listening.close()
         shelf.end()
+
+
+def _listening(service: Service, log: float, shadow: float, size: int, without: frozenset[str]) -> ExitStack:
+    """Let the log of predictions and the shadow listen to answers, until what is returned is closed."""
+    from caderno.cli.delivering import note
+    from caderno.project import Project
+    from caderno.serve.journal import Journal
+    from caderno.serve.logbook import folder_of
+    from caderno.serve.shadow import Shadow
+
+    stack = ExitStack()
+    if not (log or shadow):
+        return stack
+    known = {
+        one.name
+        for shown in service.shelf.shown.values()
+        for v in shown.versions.values()
+        for one in v.signature.inputs
+    }
+    if unknown := without - known:
+        raise UnknownName("field", min(unknown), known)
+    journal = Journal(folder_of(Project.find(Path.cwd())), size, without, note)
+    stack.callback(journal.close)
+    if log:
+        service.listeners.append(journal.listener(log))
+    if shadow:
+        asking = Shadow(service.shelf, journal, shadow, note)
+        stack.callback(asking.close)
+        service.listeners.append(asking.listen)
+    return stack
 
 
 def _sources(pipelines: tuple[str, ...], folders: tuple[str, ...], versions: tuple[str, ...]) -> list[Source]:

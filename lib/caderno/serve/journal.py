@@ -51,7 +51,7 @@ class Entry:
 
 
 class Journal:
-    """The logs of all models. `say` is told in words when one can't be written, and when it can be again.
+    """The logs of all models. `say` is told when one can't be written, and when it can be again.
 
     `written` and `lost` count rows since the start, by (model, kind) and (model, kind, why).
     """
@@ -61,7 +61,7 @@ class Journal:
         self.written: Counter[tuple[str, Kind]] = Counter()
         self.lost: Counter[tuple[str, Kind, str]] = Counter()
         self.troubles: dict[str, str] = {}  # model -> why its log can't be written at the moment
-        self._book = lambda model: Logbook(folder, model, size)
+        self._folder, self._size = folder, size
         self._say = say
         self._waiting: list[Entry] = []
         self._rows = 0
@@ -171,7 +171,7 @@ class Journal:
         lost = [(now, kind, rows, why) for (_, kind, why), rows in untold.items()]
         kinds: tuple[Kind, Kind] = ("predictions", "shadow")
         rows: dict[Kind, Iterator[tuple[Any, ...]]] = {kind: self._made(kind, entries) for kind in kinds}
-        self._book(model).append({**rows, "lost": lost})
+        Logbook(self._folder, model, self._size).append({**rows, "lost": lost})
         with self._lock:
             for key, told in untold.items():
                 self._untold[key] -= told

@@ -13,8 +13,14 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
+
+from caderno.errors import StoreError
+from caderno.project import Project
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["predictions", "shadow", "lost"]
 _BUSY = 5.0  # seconds to wait for another writer
@@ -60,14 +66,14 @@ CREATE TABLE IF NOT EXISTS lost (
 """
 _COLUMNS: Mapping[Kind, int] = {"predictions": 12, "shadow": 12, "lost": 4}  # besides place
 _REFUSED = "BEGIN SELECT RAISE(ABORT, 'the log of predictions is append-only'); END"
-_FROZEN = "".join(
-    f"CREATE TRIGGER IF NOT EXISTS {table}_update BEFORE UPDATE ON {table} {_REFUSED};"
-    f"CREATE TRIGGER IF NOT EXISTS {table}_delete BEFORE DELETE ON {table} {_REFUSED};"
-    f"CREATE TRIGGER IF NOT EXISTS {table}_replace BEFORE INSERT ON {table} "
-    f"WHEN EXISTS (SELECT 1 FROM {table} WHERE place = NEW.place) {_REFUSED};"
-    f"CREATE INDEX IF NOT EXISTS {table}_time ON {table} (time);"
-    for table in _COLUMNS
-)
+_FROZEN = """
+CREATE TRIGGER IF NOT EXISTS {0}_update BEFORE UPDATE ON {0} {1};
+CREATE TRIGGER IF NOT EXISTS {0}_delete BEFORE DELETE ON {0} {1};
+CREATE TRIGGER IF NOT EXISTS {0}_replace BEFORE INSERT ON {0}
+WHEN EXISTS (SELECT 1 FROM {0} WHERE place = NEW.place) {1};
+CREATE INDEX IF NOT EXISTS {0}_time ON {0} (time);
+"""
+_SCHEMA = f"BEGIN; {_TABLES} {''.join(_FROZEN.format(table, _REFUSED) for table in _COLUMNS)} COMMIT;"
 
 
 class Full(Exception):
@@ -95,7 +101,7 @@ class Logbook:
             with closing(sqlite3.connect(self.path, timeout=_BUSY)) as database:
                 database.execute("PRAGMA journal_mode = WAL")  # who reads does not hold us up
                 database.execute("PRAGMA synchronous = NORMAL")
-                database.executescript(f"BEGIN; {_TABLES} {_FROZEN} COMMIT;")
+                database.executescript(_SCHEMA)
                 with database:
                     for kind, some in rows.items():
                         marks = ", ".join("?" * _COLUMNS[kind])
@@ -111,9 +117,19 @@ class Logbook:
         if _size(self.path) + _size(self._old) >= 2 * self._half:
             raise Full("the log has its full size, and a reader keeps it from beginning anew")
 
-    def files(self) -> list[Path]:
-        """Return the files that are there, the older one first."""
-        return [path for path in (self._old, self.path) if path.exists()]
+    def read(self, query: str, **values: str | int) -> pd.DataFrame:
+        """Return what a query finds in both files, the older rows first. Raises StoreError."""
+        import pandas as pd
+
+        found = []
+        for path in (self._old, self.path):
+            if path.exists():
+                try:
+                    with closing(sqlite3.connect(path, timeout=_BUSY)) as database:
+                        found.append(pd.read_sql_query(query, database, params=values))
+                except (sqlite3.Error, pd.errors.DatabaseError) as error:
+                    raise StoreError(f"{path} can't be read: {error.__cause__ or error}") from None
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def _size(path: Path) -> int:
@@ -121,3 +137,8 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def folder_of(project: Project) -> Path:
+    """Return where the logs of a project's models are."""
+    return project.data / "predictions"

@@ -10,7 +10,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,11 +51,12 @@ class _Question:
 
 
 class Shadow:
-    """Asks the challengers. `agreements` are by model, cheap to read at any time."""
+    """Asks the challengers. `agreements`, and how they last failed, are by model: cheap to read at any time."""
 
-    def __init__(self, shelf: Shelf, journal: Journal, share: float) -> None:
+    def __init__(self, shelf: Shelf, journal: Journal, share: float, say: Callable[[str], None]) -> None:
         self.agreements: Mapping[str, Agreement] = {}
-        self._shelf, self._journal, self._share = shelf, journal, share
+        self.failures: dict[str, str] = {}
+        self._shelf, self._journal, self._share, self._say = shelf, journal, share, say
         self._queue: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
         self._rows = 0
         self._lock = threading.Lock()
@@ -99,11 +100,18 @@ class Shadow:
             except _Lost as lost:
                 self._journal.lose(model, "shadow", rows, str(lost))
             except Exception as error:  # whatever a challenger does: the next question may do better
-                why = error.message if isinstance(error, ServiceError) else repr(error)
-                self._journal.lose(model, "shadow", rows, f"the challenger failed: {why}"[:200])
+                self._journal.lose(model, "shadow", rows, "the challenger failed")
+                self._told(model, error)
             finally:
                 with self._lock:
                     self._rows -= rows
+
+    def _told(self, model: str, error: Exception) -> None:
+        """Say what goes wrong with a challenger, once."""
+        what = error.message if isinstance(error, ServiceError) else repr(error)
+        if self.failures.get(model) != what:
+            self.failures[model] = what
+            self._say(f"{model}: the challenger fails in shadow: {what}")
 
     def _ask(self, question: _Question) -> None:
         champion, model = question.asked.version, question.asked.version.model
