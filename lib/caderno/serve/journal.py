@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import random
+import shutil
 import sqlite3
 import threading
 import uuid
@@ -37,6 +38,7 @@ _WAITING = 20_000  # rows that may wait to be written
 _PAUSE = 0.5  # seconds in which rows gather
 _AGAIN = 1.0  # seconds until what could not be written is tried again
 _PATIENCE = 10.0  # seconds for what waits at the end
+_LITTLE = 1_000_000  # bytes: with less left, SQLite can't work
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -145,7 +147,7 @@ class Journal:
             try:
                 self._write(model, entries)
             except (sqlite3.Error, OSError, Full) as error:
-                self._trouble(model, str(error))
+                self._trouble(model, "the disk is full" if self._is_full() else str(error))
                 if not self._stopping.wait(_AGAIN):
                     continue
                 why = "the log can't be written"
@@ -183,6 +185,12 @@ class Journal:
         for one in entries:
             if one.kind == kind:
                 yield from one.make()
+
+    def _is_full(self) -> bool:
+        """Whether the disk has no room: SQLite calls that by several names."""
+        with suppress(OSError):
+            return shutil.disk_usage(self._folder).free < _LITTLE
+        return False
 
     def _trouble(self, model: str, what: str) -> None:
         if self.troubles.get(model) != what:

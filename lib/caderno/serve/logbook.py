@@ -133,10 +133,9 @@ class Logbook:
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+    """Return the bytes of a file, with what SQLite keeps beside it."""
+    beside = path.with_name(f"{path.name}-wal")
+    return sum(one.stat().st_size for one in (path, beside) if one.exists())
 
 
 def folder_of(project: Project) -> Path:
