@@ -125,7 +125,7 @@ class Watched:
 
     def rows(self, kind: str = "shadow") -> pd.DataFrame:
         with closing(sqlite3.connect(self.folder / "tiny.db")) as database:
-            return pd.read_sql(f"SELECT * FROM {kind}", database)  # noqa: S608
+            return pd.read_sql(f"SELECT * FROM {kind}", database)
 
 
 @pytest.fixture

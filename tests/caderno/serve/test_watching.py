@@ -71,8 +71,8 @@ def served(shop: Workshop, *options: str) -> Iterator[tuple[str, Path]]:
 
 def ask(url: str, rows: pd.DataFrame) -> None:
     body = json.dumps({"instances": rows.to_dict("records")}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as answered:  # noqa: S310
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answered:
         assert answered.status == 200
 
 
@@ -95,9 +95,7 @@ def test_a_field_that_no_model_takes_cannot_be_left_out(shop: Workshop) -> None:
     assert "did you mean 'noise'?" in done
 
 
-def test_champion_and_challenger_are_compared_and_features_too(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_champion_and_challenger_are_compared_and_features_too(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in shop.variables.items():
         monkeypatch.setenv(name, value)
     random = np.random.default_rng(2)
