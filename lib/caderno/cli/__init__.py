@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from caderno.cli import delivering, keeping, looking, reporting, running, serving, verifying  # noqa: F401  # each adds its commands
+from caderno.cli import delivering, keeping, looking, monitoring, reporting, running, serving, verifying  # noqa: F401  # each adds its commands
 from caderno.cli.common import cli
 from caderno.errors import CadernoError
 

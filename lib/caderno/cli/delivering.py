@@ -29,7 +29,7 @@ def _why(required: bool) -> Callable[[Callable[..., None]], Callable[..., None]]
 _version = click.argument("version", required=False, shell_complete=completing.versions)
 
 
-def _delivery(pipeline: str | None) -> Delivery:
+def delivery_of(pipeline: str | None) -> Delivery:
     """Return the delivery of the pipeline that an option names. Raises CadernoError."""
     from caderno import spec
     from caderno.deliver.delivery import Delivery
@@ -89,7 +89,7 @@ def release(pipeline: str | None, who: str | None) -> None:
     from caderno.deliver import telling
     from caderno.deliver.candidates import best
 
-    delivery = _delivery(pipeline)
+    delivery = delivery_of(pipeline)
     person = _person(delivery.project, who)
     candidate = best(delivery.project, delivery.store, delivery.gate)
     click.echo(f"{candidate.record.task} of run {candidate.run}, on the test rows of {candidate.test_task} …", err=True)
@@ -132,7 +132,7 @@ def refuse(version: str | None, pipeline: str | None, why: str, who: str | None)
 
 
 def _sign(action: Action, version: str | None, pipeline: str | None, why: str, who: str | None) -> None:
-    delivery = _delivery(pipeline)
+    delivery = delivery_of(pipeline)
     person = _person(delivery.project, who)
     signed = delivery.sign(action, version, person, why)
     click.echo(f"{delivery.model} version {signed.number}: {action}d by {person}")
@@ -158,7 +158,7 @@ def promote(version: str | None, pipeline: str | None, why: str | None, emergenc
     """
     if emergency and not why:
         raise click.UsageError("an emergency needs its reason: --why")
-    delivery = _delivery(pipeline)
+    delivery = delivery_of(pipeline)
     person = _person(delivery.project, who)
     seen = delivery.standing().champion
     promoted = delivery.promote(version, person, why or "", emergency, seen)
@@ -177,7 +177,7 @@ def rollback(version: str | None, pipeline: str | None, why: str, who: str | Non
     \b
     caderno rollback --why "alarms doubled since noon"
     """
-    delivery = _delivery(pipeline)
+    delivery = delivery_of(pipeline)
     person = _person(delivery.project, who)
     back = delivery.rollback(version, person, why)
     click.echo(f"{delivery.model}: version {back.number} is the champion again")
@@ -193,7 +193,7 @@ def models(pipeline: str | None) -> None:
     """
     from caderno.deliver import telling
 
-    delivery = _delivery(pipeline)
+    delivery = delivery_of(pipeline)
     with delivery.ledger.turn():
         now = delivery.settle()
     lacking = {now.challenger: delivery.lacking(now.challenger)} if now.challenger else {}
@@ -237,7 +237,7 @@ def verify(pipeline: str | None) -> None:
     """
     from caderno.deliver.files import Tampered
 
-    delivery = _delivery(pipeline)
+    delivery = delivery_of(pipeline)
     found = delivery.faults()
     if found:
         raise Tampered("\n".join(found), "aliases: caderno ledger restore; models: caderno run, caderno release")
@@ -253,5 +253,5 @@ def restore(pipeline: str | None) -> None:
     \b
     caderno ledger restore
     """
-    moved = _delivery(pipeline).restore()
+    moved = delivery_of(pipeline).restore()
     click.echo("\n".join(f"put back: {one}" for one in moved) if moved else "the aliases are as the ledger says")

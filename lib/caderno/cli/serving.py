@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from caderno.cli import completing
 from caderno.cli.common import cli
-from caderno.errors import CadernoError
+from caderno.errors import CadernoError, UnknownName
 from caderno.spec.file import Memory
 
 if TYPE_CHECKING:
+    from caderno.serve.answering import Service
     from caderno.serve.keys import Keys
     from caderno.serve.shelf import Shelf
     from caderno.serve.sources import Source
@@ -36,6 +38,9 @@ class _Bytes(click.ParamType[int]):
             return TypeAdapter(Memory).validate_python(value)
         except ValidationError:
             self.fail(f"{value!r} is no amount of memory with a unit, such as 500M or 4G", param, ctx)
+
+
+_share = click.FloatRange(0, 1)
 
 
 @cli.command()
@@ -72,6 +77,16 @@ class _Bytes(click.ParamType[int]):
 @click.option(
     "--log-requests", type=click.Choice(["on", "off"]), default="on", show_default=True, help="A line for each request."
 )
+@click.option(
+    "--log-share", type=_share, default=0.0, show_default=True, help="Log this share of predicted rows: 0 none, 1 all."
+)
+@click.option("--log-without", metavar="FIELD,…", help="Fields that are not logged, such as personal ones.")
+@click.option(
+    "--log-size", type=_Bytes(), default="1G", show_default=True, help="Log of one model; the oldest rows go first."
+)
+@click.option(
+    "--shadow", type=_share, default=0.0, show_default=True, help="The challenger answers this share of requests, too."
+)
 @click.option("--grace", default=20.0, show_default=True, metavar="S", help="Open requests have so long at the end.")
 def serve(
     pipelines: tuple[str, ...],
@@ -94,6 +109,10 @@ def serve(
     oidc_audience: str | None,
     rate: str | None,
     log_requests: str,
+    log_share: float,
+    log_without: str | None,
+    log_size: int,
+    shadow: float,
     grace: float,
 ) -> None:
     """Answer prediction requests over REST, by the champions of PIPELINES; default: all that have a gate.
@@ -129,6 +148,8 @@ def serve(
     for source in sources:
         if isinstance(source, Delivered):
             mount(app, service, source.delivery)
+    fields = frozenset(filter(None, map(str.strip, (log_without or "").split(","))))
+    listening = ExitStack()
     try:
         bound = listen(host, port)
     except OSError as error:
@@ -137,6 +158,7 @@ def serve(
 
     def begin() -> None:
         shelf.refresh()
+        _listen(listening, service, telemetry.log, log_share, shadow, log_size, fields)
         if watch == "on":
             shelf.follow(_WATCH)
         _tell(shelf)
@@ -149,6 +171,7 @@ def serve(
     try:
         run(app, bound, Limits(threads, _CONNECTIONS, max_body, grace), begin, stop)
     finally:
+        listening.close()
         shelf.end()
 
 
@@ -188,6 +211,38 @@ def _callers(
     if tokens:
         tokens.fetch()
     return Keys(file, say) if file else None, tokens
+
+
+def _listen(
+    until: ExitStack, service: Service, said: Log, log: float, shadow: float, size: int, without: frozenset[str]
+) -> None:
+    """Let the log of predictions and the shadow listen to answers, until `until` is closed. Raises CadernoError."""
+    from caderno.project import Project
+    from caderno.serve.journal import Journal
+    from caderno.serve.logbook import folder_of
+    from caderno.serve.shadow import Shadow
+
+    def say(what: str) -> None:
+        said.tell("warning", "trouble", what=what)
+
+    if not (log or shadow):
+        return
+    known = {
+        one.name
+        for shown in service.shelf.shown.values()
+        for v in shown.versions.values()
+        for one in v.signature.inputs
+    }
+    if unknown := without - known:
+        raise UnknownName("field", min(unknown), known)
+    journal = Journal(folder_of(Project.find(Path.cwd())), size, without, say)
+    until.callback(journal.close)
+    if log:
+        service.listeners.append(journal.listener(log))
+    if shadow:
+        asking = Shadow(service.shelf, journal, shadow, say)
+        until.callback(asking.close)
+        service.listeners.append(asking.listen)
 
 
 def _sources(pipelines: tuple[str, ...], folders: tuple[str, ...], versions: tuple[str, ...]) -> list[Source]:

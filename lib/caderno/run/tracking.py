@@ -38,6 +38,8 @@ T = TypeVar("T")
 _AWAY = re.compile("failed with (timeout )?exception|failed with error code 50[234]|too many 50[234]")  # no answer
 _SILENCE = re.compile("Connection refused|timed out|Connection aborted|Name or service not known|error code 50[234]")
 _BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
+_METRICS = 1000  # the same, of metrics
+_ODD = re.compile(r"[^\w./ -]", re.ASCII)  # what MLflow admits in no metric's name
 _LITTLE = 1_000_000  # bytes: with less left, SQLite can't work
 ADDED = frozenset({"registered_model_meta"})  # MLflow writes it beside a model that it downloads
 _LONGEST = 6000  # characters of a parameter's value
@@ -309,6 +311,17 @@ class Tracking:
         for start in range(0, len(every), _BATCH):
             self.client.log_batch(run.run_id, tags=every[start : start + _BATCH])
         self.client.log_artifact(run.run_id, str(record))
+
+    @_guarded
+    def log_figures(self, run: TrackingRun, metrics: Mapping[str, float], file: Path) -> None:
+        """Log metrics, whose names may be any, and one file."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        every = [Metric(_ODD.sub("_", name), value, now, 0) for name, value in metrics.items()]
+        for start in range(0, len(every), _METRICS):
+            self.client.log_batch(run.run_id, metrics=every[start : start + _METRICS])
+        self.client.log_artifact(run.run_id, str(file))
 
     @_guarded
     def finish(self, run_id: str, status: str, end: int | None = None) -> None:

@@ -24,6 +24,7 @@ class Asked:
     protocol: str
     version: Version
     label: str | None
+    exact: bool  # the request named the version's number
     _service: Service
 
     def predict(self, table: Table) -> Answer:
@@ -55,7 +56,7 @@ class Service:
         with self.shelf.picked(name, number, label) as version:
             if has_request_context():
                 g.model, g.version = version.model, version.number
-            yield Asked(protocol, version, label, self)
+            yield Asked(protocol, version, label, number is not None, self)
 
     def stop(self) -> None:
         """Say that the service is about to end: it is not ready any more, and each answer closes its connection."""
