@@ -218,7 +218,7 @@ class TestAnswers:
         told = service("several").post("/invocations", {"dataframe_split": SPLIT}).json["predictions"]
         assert told == {name: [row[name] for row in table] for name in table[0]}
 
-    def test_a_series_is_records_of_a_column_named_0_or_by_its_own_name(self, service: Serve) -> None:
+    def test_a_series_is_records_of_one_column(self, service: Serve) -> None:
         assert service("series").post("/invocations", {"dataframe_split": SPLIT}).json["predictions"] == [
             {"x": 2.0},
             {"x": 51.0},
