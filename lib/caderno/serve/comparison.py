@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TABLES = {".parquet", ".feather", ".csv"}
+_EVER = 3e9  # seconds, a century
 _MOST = 50_000  # rows, drawn by lot, of which features are compared
 _PAIR = (
     "SELECT request, row, champion_score, challenger_score, champion_seconds, challenger_seconds FROM shadow "
@@ -123,10 +125,10 @@ def compare(delivery: Delivery, seconds: float | None) -> Comparison:
     now = delivery.standing()
     if now.champion is None:
         raise CadernoError(f"{delivery.model} has no champion", "caderno promote")
-    since = _reigns(delivery) if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
+    since = _reigns(delivery) if seconds is None else datetime.now(UTC) - timedelta(seconds=min(seconds, _EVER))
     begin = since.isoformat(timespec="microseconds")
     book = Logbook(folder_of(delivery.project), delivery.model, 0)
-    lost = tuple(Lost(*row) for row in book.read(_LOST, since=begin).itertuples(index=False))
+    lost = _lost(book, begin)
     rows, features = served(book, begin, now.champion)
     if not rows and not lost:
         raise CadernoError(
@@ -176,6 +178,13 @@ def _reigns(delivery: Delivery) -> datetime:
     """Return since when the champion is the champion."""
     rows = delivery.ledger.rows(delivery.model)
     return datetime.fromisoformat(next(row.entry.time for row in reversed(rows) if row.entry.new is not None))
+
+
+def _lost(book: Logbook, begin: str) -> tuple[Lost, ...]:
+    rows: Counter[tuple[str, str]] = Counter()
+    for kind, why, some in book.read(_LOST, since=begin).itertuples(index=False):
+        rows[kind, why] += int(some)
+    return tuple(Lost(kind, why, count) for (kind, why), count in sorted(rows.items()))
 
 
 def _pairs(book: Logbook, begin: str, champion: str, challenger: str | None, notes: list[str]) -> pd.DataFrame | None:
