@@ -9,4 +9,6 @@ routes.py      what a project adds: a blueprint of its own
 access.py      who may ask ← keys.py, tokens.py (by what they are known), hosts.py (this machine alone)
 telemetry.py   lines about requests and events ← metrics.py (figures); headers.py (what browsers may do)
 sources.py     where models come from ← shelf.py (which versions are served, and their change)
+journal.py     the log of predictions ← logbook.py (its file); shadow.py (the challenger answers, too, and nobody waits)
+comparison.py  what the log says ← drift.py (how far features have moved), telling.py (on the terminal)
 """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TABLES = {".parquet", ".feather", ".csv"}
+_EVER = 3e9  # seconds, a century
 _MOST = 50_000  # rows, drawn by lot, of which features are compared
 _PAIR = (
     "SELECT request, row, champion_score, challenger_score, champion_seconds, challenger_seconds FROM shadow "
@@ -123,19 +125,19 @@ def compare(delivery: Delivery, seconds: float | None) -> Comparison:
     now = delivery.standing()
     if now.champion is None:
         raise CadernoError(f"{delivery.model} has no champion", "caderno promote")
-    since = _reigns(delivery) if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
+    since = _reigns(delivery) if seconds is None else datetime.now(UTC) - timedelta(seconds=min(seconds, _EVER))
     begin = since.isoformat(timespec="microseconds")
     book = Logbook(folder_of(delivery.project), delivery.model, 0)
-    lost = tuple(Lost(*row) for row in book.read(_LOST, since=begin).itertuples(index=False))
-    served = _served(book, begin, now.champion)
-    if served.empty and not lost:
+    lost = _lost(book, begin)
+    rows, features = served(book, begin, now.champion)
+    if not rows and not lost:
         raise CadernoError(
             f"no prediction of {delivery.model} was logged since {begin[:16].replace('T', ' ')} (UTC)",
             "caderno serve --log-share 0.1 --shadow 0.1 logs a tenth of the rows, and has the challenger asked a tenth",
         )
     notes: list[str] = []
     pairs = _pairs(book, begin, now.champion, now.challenger, notes)
-    reference, files = (None, ()) if served.empty else _reference(delivery, now.champion, list(map(str, served)), notes)
+    reference, files = _reference(delivery, now.champion, list(features), notes) if rows else (None, ())
     return Comparison(
         model=delivery.model,
         champion=now.champion,
@@ -144,10 +146,10 @@ def compare(delivery: Delivery, seconds: float | None) -> Comparison:
         requests=0 if pairs is None else pairs.request.nunique(),
         agreement=None if pairs is None else agreement(pairs.champion_score, pairs.challenger_score),
         latency={} if pairs is None else _latencies(pairs),
-        served=len(served),
+        served=rows,
         reference=files,
         reference_rows=0 if reference is None else len(reference),
-        drift=() if reference is None else tuple(drifts(reference, served)),
+        drift=() if reference is None else tuple(drifts(reference, features)),
         lost=lost,
         notes=tuple(notes),
     )
@@ -178,6 +180,13 @@ def _reigns(delivery: Delivery) -> datetime:
     return datetime.fromisoformat(next(row.entry.time for row in reversed(rows) if row.entry.new is not None))
 
 
+def _lost(book: Logbook, begin: str) -> tuple[Lost, ...]:
+    rows: Counter[tuple[str, str]] = Counter()
+    for kind, why, some in book.read(_LOST, since=begin).itertuples(index=False):
+        rows[kind, why] += int(some)
+    return tuple(Lost(kind, why, count) for (kind, why), count in sorted(rows.items()))
+
+
 def _pairs(book: Logbook, begin: str, champion: str, challenger: str | None, notes: list[str]) -> pd.DataFrame | None:
     """Return the rows that both answered; None, with a note, where there are none."""
     if challenger is None:
@@ -199,18 +208,23 @@ def _latencies(pairs: pd.DataFrame) -> dict[str, Latency]:
     }
 
 
-def _served(book: Logbook, begin: str, champion: str) -> pd.DataFrame:
-    """Return the features of logged rows that the champion answered; of very many some, drawn by lot."""
+def served(book: Logbook, begin: str, champion: str) -> tuple[int, dict[str, pd.Series[Any]]]:
+    """Return how many logged rows that the champion answered there are, and their features by name.
+
+    Of very many rows some, drawn by lot. A feature that some rows were logged without has fewer values.
+    """
     import orjson
     import pandas as pd
 
     counts = book.read(_ROWS, since=begin, champion=champion)
     many = int(counts["rows"].sum()) if len(counts) else 0
     if not many:
-        return pd.DataFrame()
+        return 0, {}
     share = int(min(1.0, _MOST / many) * 1_000_000)
     found = book.read(_FEATURES, since=begin, champion=champion, share=share)
-    return pd.DataFrame.from_records([orjson.loads(one) for one in found.features])
+    rows = [orjson.loads(one) for one in found["features"]]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return len(rows), {name: pd.Series([row[name] for row in rows if name in row], name=name) for name in names}
 
 
 def _reference(

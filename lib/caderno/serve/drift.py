@@ -9,7 +9,7 @@ Statistical Properties of Population Stability Index, 2018). What that explains 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,7 +48,7 @@ class Drift:
         return "some" if self.psi < MUCH else "much"
 
 
-def drifts(reference: pd.DataFrame, served: pd.DataFrame) -> list[Drift]:
+def drifts(reference: pd.DataFrame, served: Mapping[str, pd.Series[Any]]) -> list[Drift]:
     """Return the drift of each feature that both have, the farthest first. Neither may be without rows."""
     names = [name for name in served if name in reference]
     found = [drift(reference[name], served[name], len(names)) for name in names]

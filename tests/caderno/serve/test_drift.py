@@ -61,7 +61,7 @@ def test_words_follow_the_rule_of_thumb() -> None:
 
 def test_few_rows_are_not_called_changed_for_what_chance_explains() -> None:
     reference = pd.DataFrame(RANDOM.normal(size=(5000, 100)), columns=[f"f{one}" for one in range(100)])
-    found = drifts(reference, reference.sample(60, random_state=1))
+    found = drifts(reference, dict(reference.sample(60, random_state=1).items()))
     assert max(one.psi for one in found) > SOME
     assert {one.word for one in found} <= {"stable", "chance"}
 
@@ -121,10 +121,10 @@ def test_what_json_makes_of_values_is_compared_with_what_tables_hold() -> None:
             "n": [float(one) for one in reference["n"]],
         }
     )
-    assert {one.feature: one.psi for one in drifts(reference, served)} == {"at": 0, "n": 0, "yes": 0}
+    assert {one.feature: one.psi for one in drifts(reference, dict(served.items()))} == {"at": 0, "n": 0, "yes": 0}
 
 
 def test_features_are_sorted_by_how_far_they_moved() -> None:
     reference = pd.DataFrame({name: numbers(0, 1000) for name in "abc"})
     served = pd.DataFrame({"a": numbers(0, 1000), "b": numbers(2, 1000), "c": numbers(1, 1000), "other": 1})
-    assert [one.feature for one in drifts(reference, served)] == ["b", "c", "a"]
+    assert [one.feature for one in drifts(reference, dict(served.items()))] == ["b", "c", "a"]

@@ -24,6 +24,7 @@ from workshop import until
 from caderno.serve import journal as journals
 from caderno.serve.answering import Asked, Service
 from caderno.serve.batching import Answer, Output
+from caderno.serve.comparison import served
 from caderno.serve.journal import Journal
 from caderno.serve.logbook import Logbook
 from caderno.serve.shelf import Version
@@ -136,6 +137,21 @@ def test_fields_that_are_left_out_are_nowhere_in_the_file(made: Callable[..., Jo
     one.close()
     assert rows(tmp_path)["features"][0] == '{"x":1.0}'
     assert all(b"Jane" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_field_that_was_left_out_for_a_time_is_not_missing_in_what_is_compared(
+    made: Callable[..., Journal], tmp_path: Path
+) -> None:
+    for without in ("name", ""):
+        one = made(without=without)
+        log(one, "a", "b")
+        one.close()
+    rows, features = served(Logbook(tmp_path, "flights", SIZE), "2000", "3")
+    assert rows == 4
+    assert {name: list(values) for name, values in features.items() if name != "at"} == {
+        "name": ["a", "b"],
+        "x": [1.0] * 4,
+    }
 
 
 def test_outputs_with_names_and_texts_are_kept_and_have_no_score(made: Callable[..., Journal], tmp_path: Path) -> None:
