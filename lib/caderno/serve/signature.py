@@ -7,9 +7,12 @@ no more of it than this.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ KINDS = {
     "binary": "object",
     "datetime": "datetime64[ns]",
 }
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,14 @@ class Column:
     def kind(self) -> str:
         """How NumPy holds it."""
         return KINDS.get(self.type, "object") if isinstance(self.type, str) else "object"
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """Between which numbers a float is right without a further look; NaN where none is."""
+        if self.type != "double" or self.range.allowed is not None:
+            return math.nan, math.nan
+        low, high = self.range.low, self.range.high
+        return -_LARGEST if low is None else low, _LARGEST if high is None else high
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,12 @@ class Signature:
     def names(self) -> frozenset[str]:
         """The names of all inputs that have one."""
         return frozenset(one.name for one in self.inputs if one.name)
+
+    @cached_property
+    def taking(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+        """Takes the values of all columns from a row, in order. It raises KeyError where one is missing."""
+        names = [one.name for one in self.columns]
+        return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
     @cached_property
     def required(self) -> frozenset[str]:

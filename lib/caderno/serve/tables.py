@@ -57,6 +57,8 @@ def from_rows(signature: Signature, rows: Any, most: int) -> Table:
         return _anything(rows)
     if len(signature.columns) == 1 and not isinstance(rows[0], dict):
         rows = [{signature.columns[0].name: value} for value in rows]
+    if (columns := _transposed(signature, rows)) is not None:
+        return _checked(signature, columns, len(rows))
     complaints = [
         Complaint("", f"is {told(row)}, not an object with the model's fields", place)
         for place, row in enumerate(rows)
@@ -70,12 +72,21 @@ def from_rows(signature: Signature, rows: Any, most: int) -> Table:
             if len(complaints) > _ENOUGH:
                 break
     refuse(complaints)
-    if signature.required != names:  # an optional column that no row names is not there, as in MLflow
-        given = frozenset().union(*rows)
-        columns = {name: [row.get(name) for row in rows] for name in names & given}
-    else:
-        columns = {name: [row[name] for row in rows] for name in names}
+    given = frozenset().union(*rows)  # an optional column that no row names is not there, as in MLflow
+    columns = {name: [row.get(name) for row in rows] for name in names & given}
     return _checked(signature, columns, len(rows))
+
+
+def _transposed(signature: Signature, rows: list[Any]) -> Mapping[str, Sequence[Any]] | None:
+    """Return the columns of rows that all have all fields and no other; else None."""
+    width, taking = len(signature.columns), signature.taking
+    try:
+        values = [taking(row) for row in rows if type(row) is dict and len(row) == width]
+    except KeyError:
+        return None
+    if len(values) < len(rows):
+        return None
+    return dict(zip(signature.kinds, zip(*values, strict=True), strict=True))
 
 
 def from_columns(signature: Signature, columns: Any, most: int) -> Table:
@@ -147,14 +158,14 @@ def _strange(signature: Signature, given: Any, place: int | None) -> list[Compla
     ]
 
 
-def _checked(signature: Signature, columns: Mapping[str, list[Any]], rows: int) -> Table:
+def _checked(signature: Signature, columns: Mapping[str, Sequence[Any]], rows: int) -> Table:
     frame: dict[str, Any] = {}
     complaints: list[Complaint] = []
     for column in signature.columns:
         values = columns.get(column.name)
         if values is None:
             continue
-        taken = _whole(column, values) if rows > _SMALL else None
+        taken = _whole(column, values) if rows > _SMALL else _numbers(column, values)
         if taken is None:
             taken = _each(column, values, complaints)
         frame[column.name] = taken
@@ -167,7 +178,7 @@ def _checked(signature: Signature, columns: Mapping[str, list[Any]], rows: int) 
     return Table(frame, rows, kinds if len(frame) == len(kinds) else {name: kinds[name] for name in frame})
 
 
-def _whole(column: Column, values: list[Any]) -> Any:
+def _whole(column: Column, values: Sequence[Any]) -> Any:
     """Return a column that is right as a whole, else None."""
     types, limits = set(map(type, values)), column.range
     if types == {str} and column.type == "string":
@@ -189,6 +200,15 @@ def _whole(column: Column, values: list[Any]) -> Any:
     ):
         return None
     return found
+
+
+def _numbers(column: Column, values: Sequence[Any]) -> Sequence[Any] | None:
+    """Return a column of few values if all are numbers with a fraction that the contract allows, else None."""
+    low, high = column.bounds
+    for value in values:
+        if type(value) is not float or not low <= value <= high:
+            return None
+    return values
 
 
 def _each(column: Column, values: Sequence[Any], complaints: list[Complaint]) -> list[Any]:
