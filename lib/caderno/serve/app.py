@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from caderno.serve import tfserving
+from caderno.serve import pages, tfserving
 from caderno.serve.answering import Service
 from caderno.serve.errors import ServiceError
 
@@ -18,6 +18,7 @@ def create_app(service: Service, most_bytes: int) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = most_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(tfserving.blueprint(service))
+    app.register_blueprint(pages.blueprint(service))
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(ServiceError, _told)
     app.register_error_handler(Exception, _bug)

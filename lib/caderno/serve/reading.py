@@ -1,0 +1,66 @@
+"""The description of the service, in the order in which people read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one method of an address does; `takes` and `gives` name the forms of body and answer."""
+
+    id: str
+    method: str
+    address: str
+    summary: str
+    parameters: Sequence[Mapping[str, Any]]
+    takes: Sequence[str]
+    gives: Sequence[str]
+    body: Any
+    answer: Any
+    example: str
+    refuses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The operations of one protocol."""
+
+    name: str
+    what: str
+    operations: Sequence[Operation]
+
+
+def sections(document: Mapping[str, Any]) -> list[Section]:
+    """Return the description protocol by protocol."""
+    found: dict[str, list[Operation]] = {}
+    for address, methods in document["paths"].items():
+        for method in _METHODS:
+            if method in methods:
+                found.setdefault(methods[method]["tags"][0], []).append(_operation(address, method, methods[method]))
+    return [Section(one["name"], one.get("description", ""), found[one["name"]]) for one in document["tags"]]
+
+
+def _operation(address: str, method: str, said: Mapping[str, Any]) -> Operation:
+    taken = said.get("requestBody", {}).get("content", {})
+    answers = said["responses"]
+    given = answers.get("200", {}).get("content", {})
+    body = taken.get("application/json", {})
+    return Operation(
+        said["operationId"],
+        method.upper(),
+        address,
+        said["summary"],
+        said.get("parameters", ()),
+        list(taken),
+        list(given),
+        body.get("schema"),
+        given.get("application/json", {}).get("schema"),
+        json.dumps(body["example"], ensure_ascii=False) if "example" in body else "",
+        {status: one["description"] for status, one in answers.items() if status not in ("200", "default")},
+    )
