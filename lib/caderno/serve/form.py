@@ -164,6 +164,8 @@ def _written(column: Column, value: Any) -> str:
         return _time(value)
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
     return json.dumps(value)
 
 

@@ -39,11 +39,11 @@ def document(app: Flask, service: Service) -> dict[str, Any]:
     """Return the description of all that the application answers."""
     book = _Book(service.shelf)
     paths: dict[str, dict[str, Any]] = {}
-    tags: dict[str, str] = {}
+    tags = {one.name: _told(sys.modules[one.import_name]) for one in app.blueprints.values()}
     for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
         blueprint = app.blueprints.get(rule.endpoint.partition(".")[0])
         tag = blueprint.name if blueprint else "service"
-        tags[tag] = _told(sys.modules[blueprint.import_name]) if blueprint else ""
+        tags.setdefault(tag, "")
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             route = _Route(rule.rule, method.lower(), tag, _told(app.view_functions[rule.endpoint]))
             for address, operation in _operations(route, service, book):
@@ -55,7 +55,7 @@ def document(app: Flask, service: Service) -> dict[str, Any]:
             "version": version("caderno"),
             "description": f"Models that are served: {', '.join(service.shelf.shown)}.",
         },
-        "tags": [{"name": name, **({"description": what} if what else {})} for name, what in tags.items()],
+        "tags": [{"name": name, "description": what} for name, what in tags.items()],
         "paths": paths,
         "components": {"schemas": book.components},
     }

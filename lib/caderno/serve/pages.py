@@ -21,6 +21,7 @@ from urllib.parse import quote
 import orjson
 from flask import Blueprint, Response, current_app, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from caderno import report
 from caderno.deliver.statistics import METRICS
@@ -240,9 +241,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(quoted=_quoted, shell=shlex.quote, pretty=_pretty, short=short, count=count)
+    environment.filters.update(
+        breakable=_breakable, quoted=_quoted, shell=shlex.quote, pretty=_pretty, short=short, count=count
+    )
     environment.globals.update(style=trusted(_style()), script=trusted(_asset("page.js")))
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that may be broken after each underscore."""
+    return escape(name).replace("_", trusted("_<wbr>"))
 
 
 def _quoted(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ class Section:
     """The operations of one protocol."""
 
     name: str
+    title: str
     what: str
     operations: Sequence[Operation]
 
@@ -43,7 +45,16 @@ def sections(document: Mapping[str, Any]) -> list[Section]:
         for method in _METHODS:
             if method in methods:
                 found.setdefault(methods[method]["tags"][0], []).append(_operation(address, method, methods[method]))
-    return [Section(one["name"], one.get("description", ""), found[one["name"]]) for one in document["tags"]]
+    return [
+        Section(one["name"], _title(one["description"]) or one["name"], one["description"], found[one["name"]])
+        for one in document["tags"]
+        if one["name"] in found
+    ]
+
+
+def _title(what: str) -> str:
+    """Return the words that a description begins with."""
+    return re.split(r" \(|[:.]", what)[0]
 
 
 def _operation(address: str, method: str, said: Mapping[str, Any]) -> Operation:
