@@ -14,8 +14,10 @@
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const folded = target && target.closest("details");
     if (folded) folded.open = true;
-    if (target) target.scrollIntoView({ block: "center" });
-    if (target && target.matches("input, select, textarea")) target.focus({ preventScroll: true });
+    if (!target) return;
+    const field = target.matches("input, select, textarea");
+    target.scrollIntoView({ block: field ? "center" : "start" });
+    if (field) target.focus({ preventScroll: true });
   };
   addEventListener("hashchange", reveal);
   reveal();

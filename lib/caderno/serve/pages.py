@@ -31,7 +31,7 @@ from caderno.serve import form, openapi
 from caderno.serve.answering import Asked, Service
 from caderno.serve.batching import Answer
 from caderno.serve.errors import BadRequest, Complaint, NotFound, ServiceError
-from caderno.serve.reading import sections
+from caderno.serve.reading import sections, sketch
 from caderno.serve.shelf import Shown, Version
 from caderno.serve.tables import from_rows
 
@@ -242,7 +242,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        breakable=_breakable, quoted=_quoted, shell=shlex.quote, pretty=_pretty, short=short, count=count
+        breakable=_breakable, quoted=_quoted, shell=shlex.quote, sketch=sketch, short=short, count=count
     )
     environment.globals.update(style=trusted(_style()), script=trusted(_asset("page.js")))
     return environment
@@ -255,10 +255,6 @@ def _breakable(name: str) -> Markup:
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1)
 
 
 @cache

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup, escape
+
+_WIDE = 88  # characters of a sketch that stand in one line
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -75,3 +78,41 @@ def _operation(address: str, method: str, said: Mapping[str, Any]) -> Operation:
         json.dumps(body["example"], ensure_ascii=False) if "example" in body else "",
         {status: one["description"] for status, one in answers.items() if status not in ("200", "default")},
     )
+
+
+def sketch(schema: Mapping[str, Any]) -> Markup:
+    """Return a schema as its JSON looks, in HTML: names of fields as they are, types for values, links to other forms.
+
+    A field with a question mark may be left out.
+    """
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return Markup('<a href="#schema-{0}">{0}</a>').format(name)
+    if several := schema.get("oneOf") or schema.get("anyOf"):
+        return Markup("\nor\n").join(sketch(one) for one in several)
+    if "enum" in schema:
+        return Markup(" | ").join(escape(json.dumps(one)) for one in schema["enum"])
+    if schema.get("properties"):
+        needed = schema.get("required", ())
+        return _between(
+            "{}",
+            [
+                Markup("{}{}: {}").format(json.dumps(name), "" if name in needed else "?", sketch(one))
+                for name, one in schema["properties"].items()
+            ],
+        )
+    if "prefixItems" in schema:
+        return _between("[]", [sketch(one) for one in schema["prefixItems"]])
+    if "items" in schema:
+        return _between("[]", [sketch(schema["items"]) + ", …"])
+    kind = schema.get("type", "anything")
+    return escape(kind if isinstance(kind, str) else " | ".join(kind))
+
+
+def _between(ends: str, parts: Sequence[Markup]) -> Markup:
+    """Return the parts in brackets: in one line where they fit, else each in a line of its own."""
+    line = Markup(", ").join(parts)
+    if len(line.striptags()) <= _WIDE and "\n" not in line:
+        return Markup("{}{}{}").format(ends[0], line, ends[1])
+    lines = Markup(",\n").join(parts).replace("\n", "\n  ")
+    return Markup("{}\n  {}\n{}").format(ends[0], lines, ends[1])
