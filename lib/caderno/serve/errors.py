@@ -23,7 +23,10 @@ class ServiceError(Exception):
 
 
 class BadRequest(ServiceError):
-    """The body is not what the protocol or the model's signature wants; `complaints` say what, where it is known."""
+    """The body is not what the protocol or the model's signature wants.
+
+    `complaints` say what is wrong with which field, where that is known.
+    """
 
     status, code = 400, "INVALID_ARGUMENT"
 

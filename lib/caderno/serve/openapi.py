@@ -32,14 +32,14 @@ _OWN = ("Row", "Columns", "Output")  # what each model has of its own
 _EXAMPLES = {"Predict": "instances", "Examples": "examples", "Invocation": "dataframe_records"}
 _PARAMETER = re.compile(r"<(?:(\w+)(?:\([^)]*\))?:)?(\w+)>")
 _PICKED = re.compile(r"/(?:versions|labels)/\{\w+\}")
-_ALWAYS = {401, 429, 500}  # what any request may be told
+_ALWAYS = {401, 403, 429, 500}  # what any request may be told
 
 
 def document(app: Flask, service: Service) -> dict[str, Any]:
     """Return the description of all that the application answers."""
     book = _Book(service.shelf)
     paths: dict[str, dict[str, Any]] = {}
-    tags = {one.name: _told(sys.modules[one.import_name]) for one in app.blueprints.values()}
+    tags = {one.name: _told(sys.modules.get(one.import_name)) for one in app.blueprints.values()}
     for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
         blueprint = app.blueprints.get(rule.endpoint.partition(".")[0])
         tag = blueprint.name if blueprint else "service"
@@ -178,7 +178,7 @@ def _responses(route: _Route, said: Mapping[str, Any], book: _Book, model: str |
     if "error" in said:
         refused["content"] = {"application/json": {"schema": book.reference(said["error"])}}  # type: ignore[assignment]
     told = _errors()
-    wanted = {*_ALWAYS, *said.get("refuses", ())} | ({404} if "<" in route.rule else set())
+    wanted = {*(_ALWAYS & told.keys()), *said.get("refuses", ())} | ({404} if "<" in route.rule else set())
     if "body" in said:
         wanted = set(told)
     elif said.get("page"):
@@ -218,7 +218,7 @@ def _core(address: str) -> str:
 
 def _told(thing: Any) -> str:
     """Return the first paragraph of a docstring, in one line."""
-    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+    return " ".join(((thing is not None and inspect.getdoc(thing)) or "").partition("\n\n")[0].split())
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,14 @@ def columns(signature: Signature) -> Schema:
 
 
 def outputs(signature: Signature) -> Schema:
-    """Return the schema of what one row is answered with: a value, or an object where there are several outputs."""
+    """Return the schema of what one row is answered with: a value, or an object where there are several outputs.
+
+    What is missing, infinite or no number is null.
+    """
     found = {
-        str(one.name or place): _nested(one.dtype, one.shape[1:]) if isinstance(one, Tensor) else _typed(one.type)
+        str(one.name or place): _nested(one.dtype, one.shape[1:], _nullable)
+        if isinstance(one, Tensor)
+        else _nullable(_typed(one.type))
         for place, one in enumerate(signature.outputs)
     }
     if not found:
@@ -110,9 +115,9 @@ def _inner(one: Mapping[str, Any]) -> Any:
     return one["type"] if one.get("type") in _SCALARS else one
 
 
-def _nested(dtype: str, shape: Sequence[int]) -> Schema:
+def _nested(dtype: str, shape: Sequence[int], element: Callable[[Schema], Schema] = dict) -> Schema:
     """Return the schema of a tensor as nested lists; what has no shape is one value."""
-    found: Schema = {"type": _BY_KIND.get(np.dtype(dtype).kind, "string")}
+    found = element({"type": _BY_KIND.get(np.dtype(dtype).kind, "string")})
     for size in reversed(shape):
         fixed = {"minItems": size, "maxItems": size} if size >= 0 else {}
         found = {"type": "array", "items": found, **fixed}

@@ -22,7 +22,7 @@ from caderno.serve.sources import Folder, Source
 MANY = [f"wind_{i}" for i in range(1, 9)] + [f"past_{i}" for i in range(1, 6)]
 LIMITS = {
     "x": Range(-2, 2, None, False),
-    "shop": Range(allowed=frozenset(["north", "south"])),
+    "shop": Range(allowed=frozenset(["north", "south"]), nullable=False),
     "wind_1": Range(0, 50),
     "wind_2": Range(low=0),
 }
