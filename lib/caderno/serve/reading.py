@@ -101,8 +101,6 @@ def sketch(schema: Mapping[str, Any]) -> Markup:
                 for name, one in schema["properties"].items()
             ],
         )
-    if "prefixItems" in schema:
-        return _between("[]", [sketch(one) for one in schema["prefixItems"]])
     if "items" in schema:
         return _between("[]", [sketch(schema["items"]) + ", …"])
     kind = schema.get("type", "anything")

@@ -171,10 +171,17 @@ def test_a_hostile_name_is_an_address_that_works(made: tuple[Flask, Service], do
 
 @pytest.mark.slow
 def test_no_request_is_answered_otherwise_than_described(made: tuple[Flask, Service], tmp_path: Path) -> None:
-    """A body that fits may still be refused: columns must be of one length; a version's model is not known there."""
+    """Two checks are left out, since they ask for more than can be said.
+
+    A body that fits may be refused: columns must be of one length, and what a version's model takes is not known there.
+    To `OPTIONS /v1/models/NAME:predict` GET is said to be allowed: that would be a model with this colon in its name.
+    """
+    checks = "--exclude-checks=positive_data_acceptance,allow_header_conformance"
+    limits = ["--max-examples=30", "--phases=examples,coverage,fuzzing", "--seed=1"]
+    where = r"--include-path-regex=^/(v1|v2|invocations|openapi|$)"  # MLflow's /ping says JSON and sends an empty line
     with listening(made[0]) as address:
         command = [Path(sys.executable).with_name("schemathesis"), "run", f"{address}/openapi.json", "--no-color"]
-        limits = ["--max-examples=30", "--phases=examples,coverage,fuzzing", "--seed=1"]
-        checks = ["--exclude-checks=positive_data_acceptance", r"--include-path-regex=^/v1|^/openapi|^/$"]
-        done = subprocess.run([*command, *limits, *checks], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, *limits, checks, where], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stdout
