@@ -3,7 +3,9 @@
   "use strict";
   const groups = [...document.querySelectorAll("details.group")];
 
-  // A browser can't point at a field that is folded away: what it complains about is opened first.
+  // A browser can't point at a field that is folded away: what it complains about is opened first. Without this, the
+  // service complains.
+  for (const form of document.forms) form.noValidate = false;
   document.addEventListener("invalid", (event) => {
     const group = event.target.closest("details");
     if (group) group.open = true;

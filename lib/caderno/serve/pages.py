@@ -141,7 +141,8 @@ def _shares(version: Version, answer: Answer) -> list[tuple[str, float]]:
 
 def _values(answer: Answer) -> list[tuple[str, str]]:
     """Return each output's value as text."""
-    return [(str(one.name or ""), json.dumps(one.values[0], ensure_ascii=False)) for one in answer.outputs]
+    first = [(str(one.name or ""), one.values[0]) for one in answer.outputs]
+    return [(name, one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for name, one in first]
 
 
 def _command(version: Version, row: Any) -> str:
