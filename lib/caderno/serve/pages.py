@@ -44,12 +44,12 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/")
     def served() -> Response:
         """Say which models are served, in which versions."""
-        shown = list(service.shelf.shown.values())
+        models = [_told(one, service.shelf.troubles.get(one.name)) for one in service.shelf.shown.values()]
         if _wants_json():
-            return _json({"models": [_told(one, service.shelf.troubles.get(one.name)) for one in shown]})
-        if len(shown) == 1:
-            return _tried(service, shown[0].name, None)
-        return _page("models.html.j2", models=shown, troubles=service.shelf.troubles)
+            return _json({"models": models})
+        if len(models) == 1:
+            return _tried(service, models[0]["name"], None)
+        return _page("models.html.j2", models=models)
 
     @routes.get("/try/<name>")
     def offer(name: str) -> Response:
