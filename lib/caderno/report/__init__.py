@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from caderno.report.decision import decision_file, decision_page, write_models
 from caderno.report.diff import Diff, comparable, diff_of
 from caderno.report.disk import link
+from caderno.report.frame import style
 from caderno.report.site import EARLIER, MARKS, rebuild, renew_index, run_file, task_file, write_diff, write_site
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "render_task",
     "renew_index",
     "run_file",
+    "style",
     "task_file",
     "write_diff",
     "write_models",

@@ -79,6 +79,11 @@ def policy(live: bool = False) -> str:
     )
 
 
+def style() -> str:
+    """Return how pages look, for others that should look so."""
+    return _asset("style.css")
+
+
 def _source(name: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(_asset(name).encode()).digest()).decode()}'"
 

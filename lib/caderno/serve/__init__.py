@@ -11,4 +11,6 @@ telemetry.py   lines about requests and events ← metrics.py (figures); headers
 sources.py     where models come from ← shelf.py (which versions are served, and their change)
 journal.py     the log of predictions ← logbook.py (its file); shadow.py (the challenger answers, too, and nobody waits)
 comparison.py  what the log says ← drift.py (how far features have moved), telling.py (on the terminal)
+pages.py       for people ← form.py (a row from a form), reading.py (the description in words)
+openapi.py     for programs ← schemas.py (of a model), protocols.yaml (of bodies and answers)
 """

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
-from caderno.serve import headers, inference, scoring, tfserving
+from caderno.serve import headers, inference, pages, scoring, tfserving
 from caderno.serve.access import Access
 from caderno.serve.answering import Service
 from caderno.serve.errors import ServiceError, code_of
@@ -24,8 +24,8 @@ def create_app(
     (telemetry or Telemetry()).attach(app, service)
     (access or Access()).guard(app)
     headers.protect(app)
-    for protocol in (tfserving, inference, scoring):
-        app.register_blueprint(protocol.blueprint(service))
+    for routes in (tfserving, inference, scoring, pages):
+        app.register_blueprint(routes.blueprint(service))
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(ServiceError, _told)
     app.register_error_handler(Exception, _bug)

@@ -1,7 +1,7 @@
 """What a project's contract says of columns: `python -P contract.py MODULE:OBJECT > ranges.json`, lib/ on the path.
 
-Understood are pandera's schemas (https://pandera.readthedocs.io): a column's `nullable`, and its checks on ranges and
-values. Of other contracts nothing is known, and nothing is said.
+Understood are pandera's schemas (https://pandera.readthedocs.io), and objects that keep one as `schema`: a column's
+`nullable`, and its checks on ranges and values. Of other contracts nothing is known, and nothing is said.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def main() -> None:
     os.dup2(2, 1)  # a module that prints does not spoil the answer
     module, _, name = sys.argv[1].partition(":")
     found = getattr(importlib.import_module(module), name)
+    if not hasattr(found, "to_schema") and not hasattr(found, "columns"):
+        found = getattr(found, "schema", found)
     if isinstance(found, type) and hasattr(found, "to_schema"):
         found = found.to_schema()
     columns = getattr(found, "columns", None)

@@ -23,9 +23,16 @@ class ServiceError(Exception):
 
 
 class BadRequest(ServiceError):
-    """The body is not what the protocol or the model's signature wants."""
+    """The body is not what the protocol or the model's signature wants.
+
+    `complaints` say what is wrong with which field, where that is known.
+    """
 
     status, code = 400, "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, complaints: Sequence[Complaint] = ()) -> None:
+        super().__init__(message)
+        self.complaints = complaints
 
 
 class Unauthenticated(ServiceError):
@@ -106,4 +113,4 @@ def refuse(complaints: Sequence[Complaint]) -> None:
     if complaints:
         more = len(complaints) - _SHOWN
         told = "; ".join(str(one) for one in complaints[:_SHOWN])
-        raise BadRequest(told + (f"; and {more} more" if more > 0 else ""))
+        raise BadRequest(told + (f"; and {more} more" if more > 0 else ""), complaints)
