@@ -237,12 +237,13 @@ def _listen(
         raise UnknownName("field", min(unknown), known)
     journal = Journal(folder_of(Project.find(Path.cwd())), size, without, say)
     until.callback(journal.close)
+    service.journal = journal
     if log:
         service.listeners.append(journal.listener(log))
     if shadow:
-        asking = Shadow(service.shelf, journal, shadow, say)
-        until.callback(asking.close)
-        service.listeners.append(asking.listen)
+        service.shadow = Shadow(service.shelf, journal, shadow, say)
+        until.callback(service.shadow.close)
+        service.listeners.append(service.shadow.listen)
 
 
 def _sources(pipelines: tuple[str, ...], folders: tuple[str, ...], versions: tuple[str, ...]) -> list[Source]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, g, has_request_context
 
@@ -14,6 +15,11 @@ from caderno.serve.batching import Answer
 from caderno.serve.shelf import Shelf, Version
 from caderno.serve.tables import Table
 
+if TYPE_CHECKING:
+    from caderno.serve.journal import Journal
+    from caderno.serve.shadow import Shadow
+
+_log = logging.getLogger(__name__)
 VERSION = "Model-Version"  # header of each answer that a model gave
 
 
@@ -49,6 +55,8 @@ class Service:
     default: str | None = None  # the model that is meant where a protocol names none
     stopping: bool = False
     listeners: list[Callable[[Asked, Table, Answer, float], Any]] = field(default_factory=list)
+    journal: Journal | None = None
+    shadow: Shadow | None = None
 
     @contextmanager
     def asking(self, protocol: str, name: str, number: str | None = None, label: str | None = None) -> Iterator[Asked]:
@@ -67,7 +75,10 @@ class Service:
         if has_request_context():
             g.rows, g.batch = answer.rows, answer.batch
         for listener in self.listeners:
-            listener(asked, table, answer, seconds)
+            try:
+                listener(asked, table, answer, seconds)
+            except Exception:
+                _log.exception("what listens to answers failed")
 
 
 def versioned(number: int | None) -> str | None:

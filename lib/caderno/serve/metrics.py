@@ -7,16 +7,20 @@ read when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from caderno.serve.answering import Service
 from caderno.serve.errors import code_of
-from caderno.serve.shelf import Shelf
+
+if TYPE_CHECKING:
+    from caderno.serve.journal import Journal
+    from caderno.serve.shadow import Shadow
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ROWS = tuple(4**power for power in range(9))
@@ -41,7 +45,7 @@ class Metrics:
 
     def show(self, app: Flask, service: Service) -> None:
         """Let an application answer at /metrics."""
-        self._registry.register(_Now(service.shelf))
+        self._registry.register(_Now(service))
 
         @app.get("/metrics")
         def metrics() -> Response:
@@ -81,8 +85,8 @@ class Metrics:
 class _Now(Collector):
     """What is read from the shelf when somebody asks."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def collect(self) -> Iterator[Metric]:
         """Give what is served, and what it holds."""
@@ -92,7 +96,7 @@ class _Now(Collector):
         memory = GaugeMetricFamily("caderno_memory_bytes", "What a version's processes hold.", labels=of)
         waiting = GaugeMetricFamily("caderno_waiting_requests", "Requests that wait for a version.", labels=of)
         ready = GaugeMetricFamily("caderno_ready", "Whether a model has a version to answer with.", labels=["model"])
-        for shown in self._shelf.shown.values():
+        for shown in self._service.shelf.shown.values():
             ready.add_metric([shown.name], shown.wanted.default in shown.versions)
             for number, version in shown.versions.items():
                 labels = ",".join(sorted(label for label, named in shown.wanted.labels.items() if named == number))
@@ -102,3 +106,28 @@ class _Now(Collector):
                 memory.add_metric([shown.name, number], version.memory())
                 waiting.add_metric([shown.name, number], version.waiting)
         yield from (served, load, memory, waiting, ready)
+        if self._service.journal:
+            yield from _logged(self._service.journal)
+        if self._service.shadow:
+            yield from _shadowed(self._service.shadow)
+
+
+def _logged(journal: Journal) -> Iterator[Metric]:
+    """Give how many rows the log of predictions took, and how many it had to leave out."""
+    written = CounterMetricFamily("caderno_logged_rows", "Rows in the log of predictions.", labels=["model", "kind"])
+    lost = CounterMetricFamily("caderno_lost_rows", "Rows that could not be kept.", labels=["model", "kind", "why"])
+    for family, counts in ((written, journal.written), (lost, journal.lost)):
+        for labels, rows in counts.copy().items():
+            family.add_metric(list(labels), rows)
+        yield family
+
+
+def _shadowed(shadow: Shadow) -> Iterator[Metric]:
+    """Give how near the challengers come to the champions."""
+    of = ("model", "champion", "challenger")
+    rows = GaugeMetricFamily("caderno_shadow_rows", "Rows that the challenger answered, too.", labels=of)
+    mean = GaugeMetricFamily("caderno_shadow_difference", "Mean absolute difference of the scores.", labels=of)
+    for model, found in shadow.agreements.items():
+        rows.add_metric([model, found.champion, found.challenger], found.rows)
+        mean.add_metric([model, found.champion, found.challenger], found.mean)
+    yield from (rows, mean)

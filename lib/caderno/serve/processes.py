@@ -113,7 +113,7 @@ class Nursery:
             ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
             environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
             environment |= dict.fromkeys(_THREADS, str(self._threads))
-            environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+            environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", predictor.__file__],
