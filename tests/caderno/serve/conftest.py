@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -17,8 +16,8 @@ import orjson
 import pytest
 from deliver.conftest import delivered, prepared  # noqa: F401 - fixtures
 from flask import Flask
+from serve.running import Running, running
 from werkzeug.test import TestResponse
-from workshop import until
 
 from caderno.serve.answering import Service
 from caderno.serve.app import create_app
@@ -74,18 +73,6 @@ class Served:
         return self.app.test_client().post(path, data=text, content_type=kind)
 
 
-@dataclass
-class Running:
-    """The real command, in a process of its own."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    url: str
-
-    def told(self) -> str:
-        return self.log.read_text("utf-8", "replace")
-
-
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the models of models.py, by name."""
@@ -121,24 +108,11 @@ def service(models: Path) -> Iterator[Callable[..., Served]]:
 
 
 @contextmanager
-def started(
-    models: Path, folder: Path, *options: str, names: Sequence[str] = (), cwd: Path | None = None
-) -> Iterator[Running]:
-    """Run `caderno serve` on a free port, with options and models by name."""
+def started(models: Path, folder: Path, *options: str, names: Sequence[str] = ()) -> Iterator[Running]:
+    """Run `caderno serve` with options and with models by name."""
     folders = [word for name in names for word in ("--model", f"{name}={models / name}")]
-    command = [sys.executable, "-m", "caderno.cli", "serve", "--port", "0", *folders, *options]
-    log = folder / f"log-{time.monotonic_ns()}"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=cwd or folder, stdout=file, stderr=file)
-    running = Running(process, log, "")
-    try:
-        until(lambda: "http://" in running.told() or process.poll() is not None, 120, "the service does not start")
-        assert process.poll() is None, running.told()
-        running.url = re.findall(r"^http://\S+(?=/)", running.told(), re.MULTILINE)[0]
-        yield running
-    finally:
-        process.terminate()
-        process.wait(60)
+    with running(folder, {}, *folders, *options) as found:
+        yield found
 
 
 @pytest.fixture

@@ -53,12 +53,19 @@ class Running:
     def _port(self) -> int:
         until = time.monotonic() + _START
         while time.monotonic() < until:
-            for line in self.log.read_text("utf-8").splitlines():
+            for line in self.told().splitlines():
                 if line.startswith("http://"):
                     return int(line.rstrip("/").rpartition(":")[2])
-            assert self.process.poll() is None, self.log.read_text("utf-8")
+            assert self.process.poll() is None, self.told()
             time.sleep(0.05)
         raise AssertionError(f"no address after {_START} s: {self.log.read_text('utf-8')}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def told(self) -> str:
+        return self.log.read_text("utf-8", "replace")
 
     def connection(self, timeout: float = 60) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -77,7 +84,7 @@ class Running:
         """Wait until an address answers as wanted; return how many seconds it took."""
         began = time.monotonic()
         while not wanted(self.get(path)):
-            assert time.monotonic() - began < seconds, self.log.read_text("utf-8")
+            assert time.monotonic() - began < seconds, self.told()
             time.sleep(0.05)
         return time.monotonic() - began
 

@@ -106,7 +106,7 @@ def test_a_model_that_hangs_is_ended_after_the_timeout(service: Running) -> None
 def test_a_model_that_leaks_is_replaced_and_no_request_fails(service: Running) -> None:
     with Load(service, PREDICT, GOOD, callers=2, wrong=right) as load:
         until = time.monotonic() + 60
-        while "more than 600 MB" not in service.log.read_text("utf-8"):
+        while "more than 600 MB" not in service.told():
             assert time.monotonic() < until
             assert service.post(PREDICT, bad("leak")).status == 200
             time.sleep(0.2)

@@ -104,7 +104,7 @@ def test_a_champion_whose_files_were_changed_is_not_loaded_and_the_old_one_goes_
     with running(delivered.root, delivered.variables) as service:
         # Nothing was loaded before: the changed champion is not, and there is no old one to go on.
         assert service.post(PREDICT, {"instances": ROWS}).status == 404
-        assert "was changed" in service.log.read_text("utf-8")
+        assert "was changed" in service.told()
 
 
 def test_mlflow_is_not_needed_to_serve(delivered: Workshop) -> None:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 from deliver.conftest import AUTHOR, REVIEWER, delivery, project, run, told
+from serve.running import Running, running
 from servers import free_port
-from workshop import Workshop, until
+from workshop import Workshop
 
 from caderno.run.tracking import Tracking
 
@@ -48,32 +42,8 @@ def shop(new_shop: Callable[[], Workshop]) -> Workshop:
     return made
 
 
-@contextmanager
-def served(shop: Workshop, *options: str) -> Iterator[tuple[str, Path]]:
-    """Give the address of the real service while inside, and the file of what it says."""
-    port, log = free_port(), shop.root / "served.txt"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "caderno.cli", "serve", "--port", str(port), *options],
-            cwd=shop.root,
-            env={**os.environ, **shop.variables},
-            stderr=out,
-        )
-    try:
-        until(lambda: process.poll() is not None or f":{port}/" in log.read_text(), 120)
-        assert process.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}/v1/models/tiny:predict", log
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-
-
-def ask(url: str, rows: pd.DataFrame) -> None:
-    body = json.dumps({"instances": rows.to_dict("records")}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answered:
-        assert answered.status == 200
+def ask(service: Running, rows: pd.DataFrame) -> None:
+    assert service.post("/v1/models/tiny:predict", {"instances": rows.to_dict("records")}).status == 200
 
 
 def test_nothing_that_was_logged_is_said_with_what_to_do(shop: Workshop) -> None:
@@ -100,9 +70,9 @@ def test_champion_and_challenger_are_compared_and_features_too(shop: Workshop, m
         monkeypatch.setenv(name, value)
     random = np.random.default_rng(2)
     rows = pd.DataFrame({"x": random.normal(1, 1, 400), "noise": random.normal(size=400)})
-    with served(shop, "--log-share", "1", "--shadow", "1") as (url, _):
+    with running(shop.root, shop.variables, "--log-share", "1", "--shadow", "1") as service:
         for start in range(0, 400, 4):
-            ask(url, rows[start : start + 4])
+            ask(service, rows[start : start + 4])
     done = told(shop, "shadow")
     assert done.code == 0, done.out
     assert "champion v1 against challenger v2" in done
