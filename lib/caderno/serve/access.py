@@ -1,7 +1,8 @@
 """Who may ask, and how often.
 
-Callers show an API key (keys.py) or a token of an issuer (tokens.py). Where neither is set up, only this machine may
-ask, and no page that a browser shows from elsewhere: not by its own name for 127.0.0.1, nor by a form.
+Callers show an API key (keys.py) or a token of an issuer (tokens.py); a browser asks its user for a key, as a password.
+Where neither is set up, only this machine may ask. No page that a browser shows from elsewhere may ask: not by its own
+name for 127.0.0.1, nor by a form.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Access:
             g.caller = self._caller()
         except Unauthenticated as error:
             self._count(address)
-            _challenge(error)
+            _challenge(error, password=self._keys is not None)
             raise
         self._count(f"caller {g.caller}" if g.caller else address)
 
@@ -71,6 +72,9 @@ class Access:
         kind, _, shown = request.headers.get("Authorization", "").partition(" ")
         bearer = shown.strip() if kind.lower() == "bearer" else ""
         key = request.headers.get("X-API-Key", "") or bearer
+        if not key and request.authorization and request.authorization.type == "basic":
+            _refuse_origins()  # a browser sends it by itself, whoever's page asks
+            key = request.authorization.password or ""
         if not key:
             raise Unauthenticated(f"who asks? {_HOW}")
         if self._tokens and key == bearer and key.count(".") == 2:
@@ -114,16 +118,22 @@ def _refuse_pages() -> None:
     authority = request.environ.get("HTTP_HOST")
     if authority is not None and not names_loopback(authority):
         raise Forbidden("without keys only 127.0.0.1 and localhost may be asked, by these names")
+    _refuse_origins()
+
+
+def _refuse_origins() -> None:
+    """Raise Forbidden where a browser asks for a page of another site."""
     origin = request.headers.get("Origin")
-    if origin is not None and origin != f"{request.scheme}://{authority}":
+    if origin is not None and origin != f"{request.scheme}://{request.environ.get('HTTP_HOST')}":
         raise Forbidden("a page of another site may not ask")
 
 
-def _challenge(error: Unauthenticated) -> None:
-    """Say how to ask (RFC 6750, 3)."""
+def _challenge(error: Unauthenticated, password: bool) -> None:
+    """Say how to ask (RFC 6750, 3); a browser that wants a page is told to ask for a password (RFC 7617)."""
     shown = "Authorization" in request.headers or "X-API-Key" in request.headers
     wrong = f', error="invalid_token", error_description="{error.message}"' if shown else ""
-    _answered_with("WWW-Authenticate", f'Bearer realm="caderno"{wrong}')
+    page = password and "text/html" in request.headers.get("Accept", "")
+    _answered_with("WWW-Authenticate", 'Basic realm="caderno"' if page else f'Bearer realm="caderno"{wrong}')
 
 
 def _answered_with(name: str, value: str) -> None:

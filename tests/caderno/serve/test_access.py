@@ -149,6 +149,19 @@ def test_a_refusal_says_how_to_ask(file: Path) -> None:
     assert "Authorization: Bearer KEY" in answer.json["error"]
 
 
+def test_a_browser_asks_its_user_for_a_key_and_may_ask_for_no_other_sites_page(file: Path) -> None:
+    key = keys.add("reviewer", file)
+    app = guarded(Access(ELSEWHERE, Keys(file)))
+    page = {"Accept": "text/html,*/*"}
+    assert get(app, "/", **page).headers["WWW-Authenticate"] == 'Basic realm="caderno"'
+    given = {**page, "Authorization": "Basic " + base64.b64encode(f"anybody:{key}".encode()).decode()}
+    assert get(app, "/", **given).status_code == 200
+    assert get(app, "/", **given, Origin="http://localhost").status_code == 200
+    assert get(app, "/", **given, Origin="http://evil.example").status_code == 403
+    wrong = "Basic " + base64.b64encode(f"{key}:x".encode()).decode()
+    assert get(app, "/", **page, Authorization=wrong).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("method", "path", "names"),
     [

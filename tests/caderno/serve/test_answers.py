@@ -110,9 +110,11 @@ class TestFailure:
         well = served.post("/invocations", {"dataframe_records": [{"do": "well", "x": 1.0}]})
         assert well.json == {"predictions": [2.0]}
 
-    def test_of_the_service_itself_shows_no_traceback(self, service: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    def test_of_the_service_itself_shows_no_traceback(
+        self, service: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         served = service("half_by_column", fresh=True)
-        served.service.listeners.append(lambda *_: 1 / 0)
+        monkeypatch.setattr(served.service, "answered", lambda *_: 1 / 0)
         for path, body in {
             "/v1/models/half_by_column:predict": {"instances": [1.0]},
             "/v2/models/half_by_column/infer": {
@@ -123,4 +125,10 @@ class TestFailure:
             said = served.post(path, body)
             assert said.status_code == 500
             assert said.json.get("message", said.json.get("error")) == "the service failed; its log says why"
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_of_who_listens_to_answers_fails_no_request(self, service: Serve, caplog: pytest.LogCaptureFixture) -> None:
+        served = service("half_by_column", fresh=True)
+        served.service.listeners.append(lambda *_: 1 / 0)
+        assert served.post("/invocations", {"inputs": [1.0]}).status_code == 200
         assert "ZeroDivisionError" in caplog.text

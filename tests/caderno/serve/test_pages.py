@@ -380,7 +380,7 @@ def test_the_answer_stays_in_sight_and_never_hides_what_has_the_focus(visit: Cal
 def test_the_keyboard_alone_asks_and_follows_a_complaint_to_its_field(visit: Callable[..., Page]) -> None:
     found = opened(visit, "refused")
     found.keyboard.press("Tab")
-    assert found.evaluate("document.activeElement.textContent") == "Skip to the content"
+    found.wait_for_function("document.activeElement.textContent === 'Skip to the content'")
     found.get_by_role("link", name="x", exact=True).press("Enter")
     found.wait_for_function("document.activeElement.name === 'x.x'")
     found.keyboard.type("1")
