@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from deliveries import delivered, postgres, prepared  # noqa: F401 - fixtures
 from servers import Server
 from workshop import Workshop
 

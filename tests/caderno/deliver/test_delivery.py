@@ -9,7 +9,7 @@ from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
-from deliver.conftest import (
+from deliveries import (
     AUTHOR,
     BEST,
     BETTER,

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from deliver.conftest import AUTHOR, BEST, REVIEWER, delivery, last, told
+from deliveries import AUTHOR, BEST, REVIEWER, delivery, last, told
 from workshop import PIPELINE, Workshop
 
 from caderno.deliver import decisions, pages

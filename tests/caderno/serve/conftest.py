@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 import pytest
-from deliver.conftest import delivered, prepared  # noqa: F401 - fixtures
 from flask import Flask
 from serve.running import Running, running
 from werkzeug.test import TestResponse

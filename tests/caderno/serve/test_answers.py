@@ -85,7 +85,7 @@ class TestFailure:
         ],
     )
     def test_is_told_in_each_protocols_form(self, service: Serve, does: str, status: int, what: str) -> None:
-        served = service("trouble", patience=3.0)
+        served = service("trouble", patience=1.5)
         row = {"do": does, "x": 1.0}
         tensors = [
             {"name": "do", "shape": [1], "datatype": "BYTES", "data": [does]},

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from deliver.conftest import AUTHOR, BEST, BETTER, FIRST, REVIEWER, delivery, last, told
+from deliveries import AUTHOR, BEST, BETTER, FIRST, REVIEWER, delivery, last, told
 from serve.running import Load, Reply, Running, rows, running
 from workshop import PIPELINE, Workshop
 
@@ -58,31 +58,20 @@ def test_a_promotion_and_a_rollback_are_live_within_seconds_without_a_failed_req
     assert load.answers.keys() == {"1", "2"}
 
 
-def _swaps(shop: Workshop, swaps: int) -> tuple[Load, list[float]]:
-    three(shop)
-    taken = []
-    with running(shop.root, shop.variables) as service, Load(service, PREDICT, {"instances": ROWS}) as load:
-        load.wrong = mixed
-        for number in range(swaps):  # 1, 2, 3, 1, …: the version before is kept, so each is loaded anew
-            version = str(number % 3 + 1)
-            delivery(shop).rollback(version, AUTHOR, "test")
-            label = f"/v1/models/{PIPELINE}/labels/champion"
-            taken.append(service.wait(label, lambda one, version=version: f'"{version}"'.encode() in one.body))
-        assert len(service.processes()) <= 2 * 4  # champion, the one before, one that ends: none is left behind
-    return load, taken
-
-
-def test_ten_swaps_under_load_fail_no_request_and_mix_no_versions(delivered: Workshop) -> None:
-    load, _ = _swaps(delivered, 10)
-    assert load.failures == []
-    assert load.answers.keys() == {"1", "2", "3"}
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_hundred_swaps_under_load_fail_no_request_and_mix_no_versions(delivered: Workshop) -> None:
-    load, taken = _swaps(delivered, 100)
-    print(f"{sum(load.answers.values())} answers, {len(load.failures)} failed; swaps took {sorted(taken)[50]:.1f} s")
+    three(delivered)
+    taken = []
+    label = f"/v1/models/{PIPELINE}/labels/champion"
+    with running(delivered.root, delivered.variables) as service, Load(service, PREDICT, {"instances": ROWS}) as load:
+        load.wrong = mixed
+        for number in range(100):  # 1, 2, 3, 1, …: each is loaded anew
+            version = str(number % 3 + 1)
+            delivery(delivered).rollback(version, AUTHOR, "test")
+            taken.append(service.wait(label, lambda one, version=version: f'"{version}"'.encode() in one.body))
+        assert len(service.processes()) <= 1 + 2 * 4  # champion, challenger, the one before, one that ends
+    print(f"{sum(load.answers.values())} answers, {len(load.failures)} failed; a swap took {sorted(taken)[50]:.1f} s")
     assert load.failures == []
     assert load.answers.keys() == {"1", "2", "3"}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from deliver.conftest import AUTHOR, REVIEWER, delivery, project, run, told
+from deliveries import AUTHOR, REVIEWER, delivery, project, run, told
 from serve.running import Running, running
 from servers import free_port
 from workshop import Workshop
