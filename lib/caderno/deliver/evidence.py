@@ -125,7 +125,9 @@ def _compared(
             part = _Rows(rows.outcome[chosen], None if rows.unit is None else rows.unit[chosen], {})
             slices[name] = _difference(part, [one[chosen] for one in predictions], gate.metric, several)
             sizes[name] = int(chosen.sum())
-    metrics = {**question.logged, **(found[0] if found else {})}
+    measured = found[0] if found else {}
+    stale = {f"{name}_{end}" for name in measured for end in ("low", "high")}  # intervals on the notebook's own rows
+    metrics = {name: value for name, value in question.logged.items() if name not in stale} | measured
     units = None if rows.unit is None else np.unique(rows.unit)
     return Measured(
         Evidence(metrics, difference, slices, tuple(broken)),

@@ -56,7 +56,7 @@ def ask(tmp_path: Path, rows: Path) -> Asked:
     def asked(body: str, champion: str = "", example: Any = EXAMPLE, **rules: Any) -> Measured:
         folders = [_saved(tmp_path, name, one, example) for name, one in (("a", body), ("b", champion)) if one]
         gate = {"candidates": "t.model", "test": "d.test", "outcome": "late", "metric": "roc_auc", "unit": "day"}
-        question = Question(folders[0], folders[1] if champion else None, rows, {"logged": 3.0})
+        question = Question(folders[0], folders[1] if champion else None, rows, {"logged": 3.0, "roc_auc_low": 0.1})
         return measure(Project(tmp_path), question, GateFile(**{**gate, **rules}))
 
     return asked
@@ -85,6 +85,7 @@ def test_a_good_model_and_its_figures(ask: Asked) -> None:
     assert found.evidence.broken == ()
     assert (found.rows, found.units, found.span) == (1200, 30, "2026-01-01 to 2026-01-30")
     assert found.evidence.metrics["logged"] == 3
+    assert "roc_auc_low" not in found.evidence.metrics  # the notebook's interval is one of other rows
     assert found.evidence.metrics["calibration_slope"] == pytest.approx(1, abs=0.25)
     assert found.evidence.metrics["roc_auc"] == pytest.approx(found.champion["roc_auc"], abs=1e-6), "the same order"
     assert found.evidence.metrics["brier"] < found.champion["brier"]
