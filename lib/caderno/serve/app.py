@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from caderno.serve import headers, inference, pages, scoring, tfserving
 from caderno.serve.access import Access
 from caderno.serve.answering import Service
-from caderno.serve.errors import ServiceError, code_of
+from caderno.serve.errors import BadRequest, ServiceError, code_of
 from caderno.serve.telemetry import Telemetry
 
 
@@ -28,6 +28,7 @@ def create_app(
         app.register_blueprint(routes.blueprint(service))
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(ServiceError, _told)
+    app.register_error_handler(RecursionError, lambda _: _told(BadRequest("the JSON is nested too deep")))
     app.register_error_handler(Exception, _bug)
     return app
 

@@ -172,6 +172,10 @@ class _Lane:
             else:
                 failed = ModelFailed("the model's process died of this request") if isinstance(error, Died) else error
                 batch[0].future.set_exception(failed)
+        except Exception as error:  # whatever it is: this thread goes on
+            self._say(f"{len(batch)} requests failed: {error!r}")
+            for one in batch:
+                one.future.set_exception(ModelFailed("the service could not ask the model; its log says why"))
         else:
             for one, answer in zip(batch, answers, strict=True):
                 one.future.set_result(answer)
