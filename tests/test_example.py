@@ -110,9 +110,12 @@ def served(project: Path, first: object) -> Iterator[str]:
     """The address of a service that answers by the boosting that the run made."""
     folder = project / "data" / "flights" / "train" / "model=boosting" / "latest" / "model"
     command = [sys.executable, "-m", "caderno.cli", "serve", "--port", "0", "--model", f"flights={folder}"]
-    process = subprocess.Popen(command, cwd=project, env=environment(project), stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    yield next(line.strip() for line in process.stderr if line.startswith("http"))
+    with (project / "served.log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=project, env=environment(project), stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    assert process.stdout
+    yield next(line.strip() for line in process.stdout if line.startswith("http"))
     process.terminate()
     process.communicate()
 
