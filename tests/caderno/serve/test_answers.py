@@ -80,7 +80,7 @@ class TestFailure:
         [
             ("raise", 500, "the model failed: ValueError: this row is cursed"),
             ("die", 500, "the model's process died of this request"),
-            ("hang", 504, "no answer within"),
+            pytest.param("hang", 504, "no answer within", marks=pytest.mark.slow),
             ("short", 500, "the model gave 0 for 1 rows"),
         ],
     )

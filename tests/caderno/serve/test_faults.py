@@ -103,6 +103,7 @@ def test_a_model_that_hangs_is_ended_after_the_timeout(service: Running) -> None
     assert right(service.post(PREDICT, GOOD)) == ""
 
 
+@pytest.mark.slow
 def test_a_model_that_leaks_is_replaced_and_no_request_fails(service: Running) -> None:
     with Load(service, PREDICT, GOOD, callers=2, wrong=right) as load:
         until = time.monotonic() + 60
@@ -140,6 +141,7 @@ def test_kill_9_of_what_forks_is_mended_by_starting_anew(moody: Path, settings: 
         assert load.failures == []
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_service_leaves_no_process_behind(moody: Path, settings: dict[str, str]) -> None:
     with running(moody.parent, settings, "--model", f"moody={moody}") as service:
         hanging = threading.Thread(target=_hanging, args=(service,))

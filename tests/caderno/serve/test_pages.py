@@ -19,6 +19,7 @@ from flask import Flask
 
 sys.path.insert(0, str(Path(__file__).parent))
 from served import HOSTILE, MANY, NAME, Bounded, classifier, doubler, echo, listening, serving
+from workshop import until
 
 from caderno.serve.answering import Service
 from caderno.serve.sources import Folder
@@ -290,12 +291,14 @@ def opened(visit: Callable[..., Page], kind: str, **options: Any) -> Page:
         if kind == "refused":
             found.evaluate("document.querySelector('form').noValidate = true")
             found.locator("[name='x.x']").fill("9")
-        found.get_by_role("button", name="Predict").click()
+        with found.expect_navigation():
+            found.get_by_role("button", name="Predict").click()
         return found
     if kind == "echo":
         found = visit("/", **options)
         found.locator("tbody a").nth(2).click()
-        found.get_by_role("button", name="Predict").click()
+        with found.expect_navigation():
+            found.get_by_role("button", name="Predict").click()
         return found
     return visit(
         {"list": "/", "form": "/try/shop", "tensor": "/try/double", "docs": "/docs"}.get(kind, "/try/x"), **options
@@ -303,7 +306,7 @@ def opened(visit: Callable[..., Page], kind: str, **options: Any) -> Page:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("kind", PAGES)
+@pytest.mark.parametrize("kind", [pytest.param(one, marks=pytest.mark.slow) if one == "docs" else one for one in PAGES])
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(kind: str, scheme: Any, visit: Callable[..., Page]) -> None:
     for width in (1400, 400):
@@ -380,9 +383,9 @@ def test_the_answer_stays_in_sight_and_never_hides_what_has_the_focus(visit: Cal
 def test_the_keyboard_alone_asks_and_follows_a_complaint_to_its_field(visit: Callable[..., Page]) -> None:
     found = opened(visit, "refused")
     found.keyboard.press("Tab")
-    found.wait_for_function("document.activeElement.textContent === 'Skip to the content'")
+    assert found.evaluate("document.activeElement.textContent") == "Skip to the content"
     found.get_by_role("link", name="x", exact=True).press("Enter")
-    found.wait_for_function("document.activeElement.name === 'x.x'")
+    until(lambda: found.evaluate("document.activeElement.name") == "x.x")
     found.keyboard.type("1")
     found.keyboard.press("Control+a")
     found.keyboard.type("1")

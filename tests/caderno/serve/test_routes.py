@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from deliver import conftest as delivering
+from deliveries import told
 from workshop import PIPELINE, Workshop, ended
-
-prepared, delivered, told = delivering.prepared, delivering.delivered, delivering.told
 
 SHOP = """
 from flask import Blueprint, jsonify

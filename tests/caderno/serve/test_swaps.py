@@ -76,6 +76,7 @@ def test_a_hundred_swaps_under_load_fail_no_request_and_mix_no_versions(delivere
     assert load.answers.keys() == {"1", "2", "3"}
 
 
+@pytest.mark.slow
 def test_a_champion_whose_files_were_changed_is_not_loaded_and_the_old_one_goes_on(delivered: Workshop) -> None:
     label = f"/v1/models/{PIPELINE}/labels/champion"
     with running(delivered.root, delivered.variables) as service:

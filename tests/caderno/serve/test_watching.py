@@ -17,7 +17,7 @@ from workshop import Workshop
 
 from caderno.run.tracking import Tracking
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 TASKS = """
 data: {notebook: data.ipynb, outputs: {test: test.csv}}
