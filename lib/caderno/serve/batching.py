@@ -44,6 +44,19 @@ class Answer:
     batch: int
     by_name: bool = False
 
+    @property
+    def values(self) -> list[Any]:
+        """What the model says row by row: a value, or an object where it has several outputs."""
+        if len(self.outputs) == 1:
+            return self.outputs[0].values
+        return self.objects
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """What the model says row by row, as objects by the outputs' names."""
+        names = [str(one.name) for one in self.outputs]
+        return [dict(zip(names, row, strict=True)) for row in zip(*(one.values for one in self.outputs), strict=True)]
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -19,7 +19,6 @@ from flask import Blueprint, Flask, abort
 from caderno.deliver.delivery import Delivery
 from caderno.errors import CadernoError, did_you_mean
 from caderno.serve.answering import Service
-from caderno.serve.batching import Answer
 from caderno.serve.errors import ServiceError
 from caderno.serve.tables import from_rows
 
@@ -61,7 +60,7 @@ class Offer:
                 answer = asked.predict(from_rows(asked.version.signature, taken, self._service.most_rows))
         except ServiceError as error:
             abort(error.status if error.status >= 500 else 503, error.message)
-        return Prediction(_by_row(answer), asked.version.number, asked.version.about)
+        return Prediction(answer.values, asked.version.number, asked.version.about)
 
     def latest(self, task: str) -> Result:
         """Return the newest result of a task, such as "dataset" or "train[model=forest]".
@@ -115,14 +114,6 @@ def _made(named: str, lib: Path, offer: Offer) -> Blueprint:
     if not isinstance(made, Blueprint):
         raise CadernoError(f"routes {named}: returns {type(made).__name__}, not a flask.Blueprint")
     return made
-
-
-def _by_row(answer: Answer) -> list[Any]:
-    """Return a value a row, or, where the model has several outputs, an object of them."""
-    if len(answer.outputs) == 1:
-        return answer.outputs[0].values
-    names = [str(one.name) for one in answer.outputs]
-    return [dict(zip(names, row, strict=True)) for row in zip(*(one.values for one in answer.outputs), strict=True)]
 
 
 def _told(error: Exception) -> str:

@@ -156,8 +156,7 @@ def _told(found: Answer) -> Any:
         return {one.name: one.values for one in found.outputs}
     if len(found.outputs) == 1 and found.outputs[0].name is None:
         return found.outputs[0].values
-    names = [one.name for one in found.outputs]
-    return [dict(zip(names, row, strict=True)) for row in zip(*(one.values for one in found.outputs), strict=True)]
+    return found.objects
 
 
 def failed(error: ServiceError) -> Response:

@@ -83,7 +83,7 @@ def blueprint(service: Service) -> Blueprint:
         with service.asking("tfserving", name, versioned(version), label) as asking:
             table = take(asking.version.signature, asked["instances" if by_row else "inputs"], service.most_rows)
             found = asking.predict(table)
-        told = {"predictions": _rows(found)} if by_row else {"outputs": _columns(found)}
+        told = {"predictions": found.values} if by_row else {"outputs": _columns(found)}
         return asking.stamp(answer(told))
 
     def classify(name: str, version: int | None = None, label: str | None = None) -> Response:
@@ -158,14 +158,6 @@ def _example_rows(version: Version, rows: list[dict[str, Any]], most: int) -> Ta
         for row in rows
     ]
     return from_rows(version.signature, plain, most)
-
-
-def _rows(found: Answer) -> list[Any]:
-    """Return the answer row by row: values, or objects where outputs have names."""
-    if len(found.outputs) == 1:
-        return found.outputs[0].values
-    names = [str(one.name) for one in found.outputs]
-    return [dict(zip(names, row, strict=True)) for row in zip(*(one.values for one in found.outputs), strict=True)]
 
 
 def _columns(found: Answer) -> Any:
