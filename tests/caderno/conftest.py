@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from deliveries import delivered, postgres, prepared  # noqa: F401 - fixtures
 from servers import Server
-from workshop import Workshop
-
-NewShop = Callable[[], Workshop]
+from workshop import NewShop, Workshop
 
 
 @pytest.fixture(scope="session")

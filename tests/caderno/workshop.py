@@ -293,3 +293,6 @@ def record(**fields: Any) -> TaskRecord:
 
 
 __all__ = ["LIMIT", "NOTE", "PIPELINE", "Done", "Workshop", "code", "ended", "read_record", "record", "text", "until"]
+
+
+NewShop = Callable[[], Workshop]  # makes an empty project

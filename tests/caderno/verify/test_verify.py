@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import NewShop
-from workshop import Workshop, ended, until
+from workshop import NewShop, Workshop, ended, until
 
 from caderno.errors import CadernoError
 from caderno.plan.records import TaskRecord
