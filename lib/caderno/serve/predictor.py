@@ -96,7 +96,7 @@ def _load(control: socket.socket, folder: str) -> None:
     """Load a model, say how that went, and fork workers."""
     try:
         model = Model(folder)
-        told: dict[str, Any] = {"ready": {"classes": model.classes, "flavor": model.flavor, "seconds": model.seconds}}
+        told: dict[str, Any] = {"ready": {"classes": model.classes, "seconds": model.seconds}}
     except BaseException as error:
         control.send(_json({"error": _text(error)}))
         return
@@ -132,11 +132,9 @@ class Model:
         native = known.flavors.get("sklearn")
         function = known.flavors.get("python_function", {})
         if native:  # asked without MLflow between: the service has checked the input against the signature
-            self.flavor = "sklearn"
             self._model = mlflow.sklearn.load_model(folder)
             self._ask = getattr(self._model, function.get("predict_fn", "predict"))
         else:
-            self.flavor = str(function.get("loader_module", "python_function"))
             self._model = mlflow.pyfunc.load_model(folder)
             self._ask = self._model.predict
         classes = getattr(self._model, "classes_", None)

@@ -34,10 +34,9 @@ class Died(Exception):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a loader says of its model: its classes where it has some, MLflow's flavor, and how long loading took."""
+    """What a loader says of its model: its classes where it has some, and how long loading took."""
 
     classes: list[str] | None
-    flavor: str
     seconds: float
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -209,28 +209,26 @@ class Shelf:
             for source in self._sources:
                 try:
                     self._renew(source)
-                except (CadernoError, ServiceError, OSError, ValueError) as error:
-                    self._trouble(source.name, getattr(error, "message", None) or str(error))
+                except Exception as error:  # whatever it is: what is served goes on, and so does this
+                    self._trouble(source.name, _told(error))
             self._looked = True
 
     def _renew(self, source: Source) -> None:
         before, wanted = self._shown[source.name], source.wanted()
-        lacking = [
-            number
-            for number in wanted.versions
-            if number not in before.versions
-            and time.monotonic() - self._failed.get((source.name, number), -_AGAIN) >= _AGAIN
-        ]
-        if wanted == before.wanted and not lacking:
+        absent = [number for number in wanted.versions if number not in before.versions]
+        if wanted == before.wanted and not absent:
+            self.troubles.pop(source.name, None)
             return
         loaded: dict[str, Version] = {}
         failed: dict[str, str] = {}
-        for number in lacking:
+        for number in absent:
+            if time.monotonic() - self._failed.get((source.name, number), -_AGAIN) < _AGAIN:
+                continue
             try:
                 loaded[number] = Version(source, number, self._nursery, self._settings, self._watch)
                 self._watch.loaded(loaded[number])
-            except (CadernoError, ServiceError, OSError, ValueError) as error:
-                failed[number] = getattr(error, "message", None) or str(error)
+            except Exception as error:
+                failed[number] = _told(error)
                 self._failed[source.name, number] = time.monotonic()
         there = {**before.versions, **loaded}
         labels = {
@@ -251,7 +249,7 @@ class Shelf:
         if failed:
             told = "; ".join(f"version {number} is not served: {why}" for number, why in failed.items())
             self._trouble(source.name, told)
-        else:
+        elif not set(wanted.versions) - there.keys():
             self.troubles.pop(source.name, None)
 
     def _trouble(self, model: str, what: str) -> None:
@@ -259,17 +257,14 @@ class Shelf:
             self.troubles[model] = what
             self._watch.trouble_of(model, what)
 
-    def follow(self, seconds: float, done: Callable[[], None] = lambda: None) -> threading.Thread:
+    def follow(self, seconds: float) -> None:
         """Refresh every so many seconds, in a thread of its own, until `end`."""
 
         def watching() -> None:
             while not self._stopping.wait(seconds):
                 self.refresh()
-                done()
 
-        thread = threading.Thread(target=watching, daemon=True, name="caderno-watching")
-        thread.start()
-        return thread
+        threading.Thread(target=watching, daemon=True, name="caderno-watching").start()
 
     def end(self) -> None:
         """End all versions; requests that hold one are waited for."""
@@ -279,6 +274,10 @@ class Shelf:
                 for version in shown.versions.values():
                     version.end()
         self._nursery.close()
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, CadernoError | ServiceError) else repr(error)
 
 
 def scores(values: Sequence[Any]) -> list[float]:
