@@ -73,6 +73,8 @@ def test_champion_and_challenger_are_compared_and_features_too(shop: Workshop, m
     with running(shop.root, shop.variables, "--log-share", "1", "--shadow", "1") as service:
         for start in range(0, 400, 4):
             ask(service, rows[start : start + 4])
+        shown = b'caderno_shadow_rows{challenger="2",champion="1",model="tiny"} 400.0'
+        service.wait("/metrics", lambda one: shown in one.body)
     done = told(shop, "shadow")
     assert done.code == 0, done.out
     assert "champion v1 against challenger v2" in done
