@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,23 @@ class _Commands(click.Group):
             hint = did_you_mean(args[0], self.list_commands(ctx), "command")
             raise click.UsageError(f"there is no command {args[0]!r}: {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+class Checked(click.ParamType[Any]):
+    """A value that pipeline files know too, such as 64M or 7d; `words` say what it should be."""
+
+    def __init__(self, kind: Any, words: str) -> None:
+        self.name = words.partition(" ")[0]
+        self._kind, self._words = kind, words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what it means; fails with the words."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(self._kind).validate_python(value)
+        except ValidationError:
+            self.fail(f"{value!r} is no {self._words}", param, ctx)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
-from pydantic import TypeAdapter, ValidationError
 
-from caderno.cli.common import cli, pipeline_option
+from caderno.cli.common import Checked, cli, pipeline_option
 from caderno.cli.delivering import delivery_of, note
 from caderno.errors import TrackingError
 from caderno.spec.file import Duration
 
-
-class _Duration(click.ParamType[float]):
-    """A span of time, such as 7d, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return float(TypeAdapter(Duration).validate_python(value))
-        except ValidationError:
-            self.fail(f"{value!r} is no duration with a unit, such as 90m, 12h or 7d", param, ctx)
+_Duration = Checked(Duration, "duration with a unit, such as 90m, 12h or 7d")
 
 
 @cli.command()
 @pipeline_option
-@click.option("--since", type=_Duration(), metavar="7d", help="How far back; default: since the champion reigns.")
+@click.option("--since", type=_Duration, metavar="7d", help="How far back; default: since the champion reigns.")
 @click.option("--all", "every", is_flag=True, help="Show all features, also those that did not change.")
 @click.option("--json", "as_json", is_flag=True, help="The same for programs.")
 def shadow(pipeline: str | None, since: float | None, every: bool, as_json: bool) -> None:

@@ -6,13 +6,12 @@ import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from caderno.cli import completing
-from caderno.cli.common import cli
+from caderno.cli.common import Checked, cli
 from caderno.errors import CadernoError, UnknownName
 from caderno.spec.file import Memory
 
@@ -28,18 +27,7 @@ _WATCH = 1.0  # seconds between looks at the ledger
 _CONNECTIONS = 2000
 
 
-class _Bytes(click.ParamType[int]):
-    """An amount of memory, such as 64M."""
-
-    name = "bytes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return TypeAdapter(Memory).validate_python(value)
-        except ValidationError:
-            self.fail(f"{value!r} is no amount of memory with a unit, such as 500M or 4G", param, ctx)
-
-
+_Bytes = Checked(Memory, "amount of memory with a unit, such as 500M or 4G")
 _share = click.FloatRange(0, 1)
 
 
@@ -62,9 +50,9 @@ _share = click.FloatRange(0, 1)
     "--batch-window", default=0.0, show_default=True, metavar="MS", help="Wait so long for others to batch with."
 )
 @click.option("--timeout", default=30.0, show_default=True, metavar="S", help="A model must answer within this time.")
-@click.option("--memory", type=_Bytes(), default="2G", show_default=True, help="A worker that holds more is replaced.")
+@click.option("--memory", type=_Bytes, default="2G", show_default=True, help="A worker that holds more is replaced.")
 @click.option("--max-rows", default=100_000, show_default=True, help="Rows of one request.")
-@click.option("--max-body", type=_Bytes(), default="64M", show_default=True, help="Bytes of one request.")
+@click.option("--max-body", type=_Bytes, default="64M", show_default=True, help="Bytes of one request.")
 @click.option(
     "--keys",
     "keys_file",
@@ -82,7 +70,7 @@ _share = click.FloatRange(0, 1)
 )
 @click.option("--log-without", metavar="FIELD,…", help="Fields that are not logged, such as personal ones.")
 @click.option(
-    "--log-size", type=_Bytes(), default="1G", show_default=True, help="Log of one model; the oldest rows go first."
+    "--log-size", type=_Bytes, default="1G", show_default=True, help="Log of one model; the oldest rows go first."
 )
 @click.option(
     "--shadow", type=_share, default=0.0, show_default=True, help="The challenger answers this share of requests, too."
@@ -202,15 +190,12 @@ def _callers(
     from caderno.serve.keys import Keys
     from caderno.serve.tokens import Tokens
 
-    def say(what: str) -> None:
-        log.tell("warning", "trouble", what=what)
-
     if (issuer is None) != (audience is None):
         raise click.UsageError("--oidc-issuer and --oidc-audience belong together")
-    tokens = Tokens(issuer, audience, say) if issuer and audience else None
+    tokens = Tokens(issuer, audience, log.trouble) if issuer and audience else None
     if tokens:
         tokens.fetch()
-    return Keys(file, say) if file else None, tokens
+    return Keys(file, log.trouble) if file else None, tokens
 
 
 def _listen(
@@ -222,9 +207,6 @@ def _listen(
     from caderno.serve.logbook import folder_of
     from caderno.serve.shadow import Shadow
 
-    def say(what: str) -> None:
-        said.tell("warning", "trouble", what=what)
-
     if not (log or shadow):
         return
     known = {
@@ -235,13 +217,13 @@ def _listen(
     }
     if unknown := without - known:
         raise UnknownName("field", min(unknown), known)
-    journal = Journal(folder_of(Project.find(Path.cwd())), size, without, say)
+    journal = Journal(folder_of(Project.find(Path.cwd())), size, without, said.trouble)
     until.callback(journal.close)
     service.journal = journal
     if log:
         service.listeners.append(journal.listener(log))
     if shadow:
-        service.shadow = Shadow(service.shelf, journal, shadow, say)
+        service.shadow = Shadow(service.shelf, journal, shadow, said.trouble)
         until.callback(service.shadow.close)
         service.listeners.append(service.shadow.listen)
 

@@ -233,14 +233,13 @@ def _plain(values: Any, places: Sequence[int], kind: str) -> list[Any]:
 
 def _predictions(answer: Answer) -> Callable[[int], tuple[str, float | None]]:
     """Return what tells a row's prediction as JSON, and as one number where it is one."""
-    outputs, single = answer.outputs, len(answer.outputs) == 1
+    values = answer.values
     numbers: Sequence[float] = ()
     with suppress(ModelFailed):
-        numbers = scores(outputs[0].values) if single else ()
+        numbers = scores(values) if len(answer.outputs) == 1 else ()
 
     def told(place: int) -> tuple[str, float | None]:
-        found = outputs[0].values[place] if single else {str(one.name): one.values[place] for one in outputs}
-        return _json(found), numbers[place] if numbers else None
+        return _json(values[place]), numbers[place] if numbers else None
 
     return told
 

@@ -54,6 +54,10 @@ class Log:
             self._stream.write(f"{line}\n")
             self._stream.flush()
 
+    def trouble(self, what: str) -> None:
+        """Say what goes wrong beside requests."""
+        self.tell("warning", "trouble", what=what)
+
 
 class Telemetry(Watch):
     """Who watches: versions, as they are loaded, asked and changed, and an application's requests."""
