@@ -332,12 +332,15 @@ def test_no_more_of_a_resource_is_taken_than_there_is(bench: Bench) -> None:
     )
     on_gpu: list[str] = []
     most: list[int] = []
+    beside = threading.Barrier(2, timeout=10)  # the first on the GPU waits for the task that needs none
 
     def act(task: Task, control: KernelControl) -> str:
-        if task.id != "d":
+        if task.id == "d":
+            beside.wait()
+        else:
             on_gpu.append(task.id)
             most.append(len(on_gpu))
-            time.sleep(0.05)
+            beside.wait() if len(most) == 1 else time.sleep(0.05)
             on_gpu.remove(task.id)
         return "made"
 
