@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import count as count_from
 from itertools import takewhile
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import yaml
 from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
+from pygments.lexer import Lexer
 from pygments.lexers import TextLexer, get_lexer_by_name
 from pygments.util import ClassNotFound
 
@@ -31,6 +33,7 @@ _ADDED = {_PAPERMILL_ERROR, "injected-parameters"}
 _NAMES = {"parameters": "Parameters, defaults", "injected-parameters": "Parameters of this task"}
 _NO_COUNT = 10**9  # Jupyter counts from 1: what is larger is none
 _LONGEST_PROSE, _LONGEST_QUESTION = 1_000_000, 2_000  # characters
+_FORMATTER = HtmlFormatter(nowrap=True)
 _PROSE_STARTS = re.compile(r"[\w\"'“*_`\[(]")
 
 
@@ -214,12 +217,17 @@ def _code(raw: Mapping[str, Any], place: int, anchor: str, page: _Page) -> Cell:
 
 def highlighted(source: str, lexer: str) -> Markup:
     """Return code with its syntax marked by classes, for a lexer that Pygments knows by name."""
+    html = highlight(source, _lexer(lexer), _FORMATTER)
+    return Markup('<pre class="highlight" tabindex="0"><code>{}</code></pre>').format(trusted(html.rstrip("\n")))
+
+
+@lru_cache
+def _lexer(name: str) -> Lexer:
     try:
-        known = get_lexer_by_name(lexer)
+        known: Lexer = get_lexer_by_name(name)
     except ClassNotFound:
         known = TextLexer()
-    html = highlight(source, known, HtmlFormatter(nowrap=True))
-    return Markup('<pre class="highlight" tabindex="0"><code>{}</code></pre>').format(trusted(html.rstrip("\n")))
+    return known
 
 
 def _language(notebook: Mapping[str, Any]) -> str:

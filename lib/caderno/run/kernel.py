@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import json
 import os
 import signal
 import sys
-from typing import Any
 
 ENGINE = "CADERNO_ENGINE"  # the environment variable that names the engine's process
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36  # prctl(2)
@@ -45,29 +43,7 @@ def run() -> None:
 
     if watch.WATCH in os.environ:
         watch.start(os.environ.pop(watch.WATCH))
-    from ipykernel.kernelapp import IPKernelApp
-    from jupyter_client.jsonutil import json_default
-
-    class KernelApp(IPKernelApp):
-        def start(self) -> None:
-            """Serve; then let the control thread end, before the thread is taken down by which it may be flushing."""
-            super().start()  # type: ignore[no-untyped-call]  # ipykernel has few types
-            if self.control_thread and self.control_thread.is_alive():
-                self.control_thread.stop()
-                self.control_thread.join()
-
-        def init_sockets(self) -> None:
-            """Send text with half a surrogate pair too: what fails to be packed takes the cell's end with it."""
-            super().init_sockets()  # type: ignore[no-untyped-call]
-            pack = self.session.pack
-
-            def packed(content: Any) -> bytes:
-                try:
-                    return bytes(pack(content))
-                except UnicodeEncodeError:
-                    return json.dumps(content, default=json_default).encode()  # as escapes, which are ASCII
-
-            self.session.pack = packed
+    from caderno.run.kernelapp import KernelApp
 
     KernelApp.launch_instance()
 

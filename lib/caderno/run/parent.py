@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -32,7 +33,7 @@ from caderno.run import kernel
 LONGEST = 1 << 20  # bytes of a packet: an environment may be large
 _THREAD = "starts a thread"
 _KERNEL = (  # what each kernel would import while it starts and ends, the debugger first of all
-    "ipykernel.kernelapp",
+    "caderno.run.kernelapp",
     "ipykernel.debugger",
     "IPython.core.completerlib",
     "IPython.core.debugger",
@@ -57,6 +58,7 @@ def main() -> None:
     engine = socket.socket(fileno=int(sys.argv[1]))
     names, left = json.loads(sys.argv[2]), json.loads(sys.argv[3])
     before = dict(os.environ)
+    gc.disable()  # what imports make stays
     loaded = load([name for name in names if name not in left])
     set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
     started = {name: why for name, why in loaded.items() if why == _THREAD}
@@ -64,8 +66,13 @@ def main() -> None:
         os.set_inheritable(engine.fileno(), True)
         again = [sys.executable, *_SELF, sys.argv[1], sys.argv[2], json.dumps(left | started)]
         os.execv(sys.executable, again)  # noqa: S606  # this very program
-    gc.collect()
-    gc.freeze()  # what is here now stays: collections in kernels do not touch its pages, which so stay shared
+    from caderno.run import kernelapp
+
+    plain = [one for one in sys.modules.values() if type(one) is ModuleType]  # others load when they are asked
+    kernelapp.module_files += [file for one in plain if (file := vars(one).get("__file__"))]
+    _native_threads()
+    gc.freeze()  # collections in kernels do not touch what is here now, whose pages so stay shared
+    gc.enable()
     engine.send(json.dumps(loaded | left).encode())
     _serve(engine, set_by_imports)
 
@@ -100,7 +107,19 @@ def load(names: list[str]) -> dict[str, str]:
         del sys.modules[name]
     if orm := sys.modules.get("sqlalchemy.orm"):
         orm.configure_mappers()  # which the first query of each kernel would do
+    if database := sys.modules.get("mlflow.store.db.utils"):
+        ask_once(database, "_get_latest_schema_revision")
     return told
+
+
+def ask_once(module: ModuleType, name: str) -> None:
+    """Let a function of no arguments be asked here, once, instead of in each kernel, as long as that still exists.
+
+    MLflow's latest schema depends on what is installed alone, yet each store that opens reads 67 files for it.
+    """
+    with contextlib.suppress(Exception):
+        answer = getattr(module, name)()
+        setattr(module, name, lambda: answer)
 
 
 def _import(name: str) -> None:
@@ -219,11 +238,19 @@ def _renew() -> None:
     random.seed()
     if numpy := sys.modules.get("numpy.random"):
         numpy.seed()  # the legacy global generator; Python's own does so by itself
-    with contextlib.suppress(ImportError):
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if pools := _native_threads():
+        pools.limit(limits=int(threads) if threads.isdecimal() else os.cpu_count())
 
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        threadpool_limits(int(threads) if threads.isdecimal() else os.cpu_count())
+
+@cache
+def _native_threads() -> Any:
+    """Return what sets the numbers of threads of OpenMP and BLAS, whose libraries take time to find; None without."""
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # has no types
+
+        return ThreadpoolController()
+    return None
 
 
 def _leave(code: int) -> NoReturn:

@@ -68,6 +68,9 @@ SAME = {  # the parts of one are divided by '; '
     "session": "os.getsid(0) == os.getpid() == os.getpgid(0)",
     "locale": "import locale; [locale.getlocale(), sys.getfilesystemencoding(), sys.stdout.encoding]",
     "shell": "[type(get_ipython()).__name__, get_ipython().history_manager.session_number > 0]",
+    "debugger": "import traitlets; traitlets.__file__ in get_ipython().kernel.debugger.kernel_modules",
+    "history": "history = get_ipython().history_manager; "
+    "[history.hist_file, list(history.search('*sys.path' + '.insert*'))]",
     "openmp": "import numpy, sklearn; from threadpoolctl import threadpool_info; "
     "sorted((i['user_api'], i['num_threads']) for i in threadpool_info())",
     "blas": "import numpy; float((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())",
@@ -200,6 +203,10 @@ def test_the_kernels_were_of_the_kind_that_was_asked_for(kinds: dict[str, Kind])
 @pytest.mark.parametrize("name", SAME)
 def test_a_probe_finds_in_a_warm_kernel_what_it_finds_in_a_cold_one(kinds: dict[str, Kind], name: str) -> None:
     assert kinds["warm"].found[name] == kinds["cold"].found[name]
+
+
+def test_a_kernel_keeps_its_history_for_itself(kinds: dict[str, Kind]) -> None:
+    assert kinds["warm"].found["history"] == [":memory:", []]
 
 
 @pytest.mark.parametrize("name", RANDOM)

@@ -11,6 +11,7 @@ import pytest
 from workshop import Workshop
 
 from caderno.run import warm
+from caderno.run.parent import ask_once
 from caderno.run.preload import wanted
 from caderno.run.warm import Parent
 
@@ -52,6 +53,18 @@ def test_a_module_that_starts_a_thread_is_left_to_the_kernels(make: Make) -> Non
     parent = make("plain", "threaded", "other", plain="", threaded=thread, other="")
     assert parent.loaded == {"plain": "", "threaded": "starts a thread", "other": ""}
     assert len(list(Path(f"/proc/{parent._process.pid}/task").iterdir())) == 1
+
+
+def test_what_depends_on_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow.store.db.utils as database
+
+    real = database._get_latest_schema_revision()
+    monkeypatch.setattr(database, "_get_latest_schema_revision", database._get_latest_schema_revision)
+    ask_once(database, "_get_latest_schema_revision")
+    monkeypatch.setattr(database, "ScriptDirectory", None)
+    assert database._get_latest_schema_revision() == real
+    ask_once(database, "of_another_version")
+    assert not hasattr(database, "of_another_version")
 
 
 def test_an_import_that_hangs_is_not_waited_for(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
