@@ -12,6 +12,8 @@ from caderno.cli import completing
 from caderno.errors import CadernoError, did_you_mean
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from caderno.plan.planner import Planner
     from caderno.plan.records import TaskRecord
     from caderno.plan.store import Store
@@ -75,6 +77,13 @@ def pipeline_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--profile", shell_complete=completing.profiles, help="Lay params/profiles/NAME.yaml over the pipeline."
         ),
+        click.option(
+            "--day",
+            type=click.DateTime(["%Y-%m-%d"]),
+            callback=lambda ctx, param, value: value and value.date(),
+            metavar="YYYY-MM-DD",
+            help="The day that {{ ds }} stands for in the pipeline file.",
+        ),
         pipeline_option,
     ):
         function = option(function)
@@ -105,7 +114,13 @@ verify_option = click.option(
 )
 
 
-def planner_of(pipeline: str | None, profile: str | None, parameters: tuple[str, ...], verify: bool = False) -> Planner:
+def planner_of(
+    pipeline: str | None,
+    profile: str | None,
+    parameters: tuple[str, ...],
+    day: date | None = None,
+    verify: bool = False,
+) -> Planner:
     """Return the planner of the pipeline that options name. Raises CadernoError."""
     from caderno import spec
     from caderno.plan.planner import Planner
@@ -119,7 +134,7 @@ def planner_of(pipeline: str | None, profile: str | None, parameters: tuple[str,
             raise click.BadParameter(f"{text!r} is not [TASK.]NAME=VALUE", param_hint="-p")
         overrides.append((name, value))
     name = spec.choose(project, pipeline)
-    return Planner(project, spec.load(project, name, profile, overrides), verify)
+    return Planner(project, spec.load(project, name, profile, overrides, day), verify)
 
 
 def store_of(pipeline: str | None) -> tuple[Project, Store]:

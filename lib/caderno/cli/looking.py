@@ -12,6 +12,8 @@ from caderno.cli.common import cli, pipeline_option, pipeline_options, planner_o
 from caderno.errors import CadernoError
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from caderno.plan.records import RunRecord
 
 
@@ -44,6 +46,7 @@ def show(
     pipeline: str | None,
     profile: str | None,
     parameters: tuple[str, ...],
+    day: date | None,
     as_json: bool,
     params: bool,
     papermill: bool,
@@ -57,7 +60,7 @@ def show(
     """
     from caderno.run import listing
 
-    planner = planner_of(pipeline, profile, parameters)
+    planner = planner_of(pipeline, profile, parameters, day)
     one = planner.one(task)
     if params:
         listing.show_params(one)
@@ -76,7 +79,9 @@ def show(
 @click.argument("task", shell_complete=completing.tasks)
 @pipeline_options
 @click.option("-f", "--follow", is_flag=True, help="Print what is added, until the task ends.")
-def log(task: str, pipeline: str | None, profile: str | None, parameters: tuple[str, ...], follow: bool) -> None:
+def log(
+    task: str, pipeline: str | None, profile: str | None, parameters: tuple[str, ...], day: date | None, follow: bool
+) -> None:
     """Print what the cells of TASK print: of the attempt that is running, else of the last one.
 
     \b
@@ -86,7 +91,7 @@ def log(task: str, pipeline: str | None, profile: str | None, parameters: tuple[
     from caderno.plan.store import LOG
     from caderno.run import log as logs
 
-    planner = planner_of(pipeline, profile, parameters)
+    planner = planner_of(pipeline, profile, parameters, day)
     one = planner.one(task)
     store, folder = planner.store, one.folder
     running = store.running(folder)

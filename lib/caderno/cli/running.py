@@ -15,6 +15,8 @@ from caderno.cli.common import cli, pipeline_options, planner_of, selecting, tar
 from caderno.cli.delivering import deliver
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from caderno.plan.records import Cell, Failure
 
 
@@ -44,6 +46,7 @@ def run(
     pipeline: str | None,
     profile: str | None,
     parameters: tuple[str, ...],
+    day: date | None,
     jobs: int | None,
     force: bool,
     fail_fast: bool,
@@ -76,7 +79,7 @@ def run(
         raise click.UsageError(
             f"--json tells every event of a run: it does not go with --{'quiet' if quiet else 'dry-run'}"
         )
-    planner = planner_of(pipeline, profile, parameters, verify)
+    planner = planner_of(pipeline, profile, parameters, day, verify)
     tasks = targets_of(planner, tasks, failed, changed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(
@@ -104,6 +107,8 @@ def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
     for option in ("pipeline", "profile"):
         if ctx.params[option]:
             words += [f"--{option}", ctx.params[option]]
+    if ctx.params["day"]:
+        words += ["--day", str(ctx.params["day"])]
     for parameter in ctx.params["parameters"]:
         words += ["-p", parameter]
     return shlex.join(words)
@@ -123,6 +128,7 @@ def plan(
     pipeline: str | None,
     profile: str | None,
     parameters: tuple[str, ...],
+    day: date | None,
     force: bool,
     failed: bool,
     changed: bool,
@@ -140,7 +146,7 @@ def plan(
     """
     from caderno.run import listing
 
-    planner = planner_of(pipeline, profile, parameters, verify)
+    planner = planner_of(pipeline, profile, parameters, day, verify)
     tasks = targets_of(planner, tasks, failed, changed)
     planned = planner.plan(tasks, force, detail=every_reason or as_json)
     if as_json:
@@ -154,7 +160,7 @@ def plan(
 @cli.command()
 @click.argument("task", shell_complete=completing.tasks)
 @pipeline_options
-def debug(task: str, pipeline: str | None, profile: str | None, parameters: tuple[str, ...]) -> None:
+def debug(task: str, pipeline: str | None, profile: str | None, parameters: tuple[str, ...], day: date | None) -> None:
     """Run TASK once more and keep its kernel at the cell that fails, for a console to look around in.
 
     Nothing of it becomes a result. Ctrl-C ends it.
@@ -168,7 +174,7 @@ def debug(task: str, pipeline: str | None, profile: str | None, parameters: tupl
     from caderno.run.kernels import KILLED
     from caderno.run.progress import show_failure
 
-    planner = planner_of(pipeline, profile, parameters)
+    planner = planner_of(pipeline, profile, parameters, day)
     one = planner.one(task)
     console = QuietConsole(highlight=False)
     cells = sum(bool(cell.source.strip()) for cell in one.notebook.cells)

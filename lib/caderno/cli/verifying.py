@@ -14,6 +14,8 @@ from caderno.errors import CadernoError
 from caderno.plan.store import read_record
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from caderno.plan.planner import Planner
     from caderno.plan.records import TaskRecord
     from caderno.spec import Task
@@ -35,6 +37,7 @@ def verify(
     pipeline: str | None,
     profile: str | None,
     parameters: tuple[str, ...],
+    day: date | None,
     result: str | None,
     tolerance: float,
 ) -> None:
@@ -54,7 +57,7 @@ def verify(
     from caderno.verify.closeness import Tolerance
     from caderno.verify.rebuild import rebuild
 
-    planner = planner_of(pipeline, profile, parameters)
+    planner = planner_of(pipeline, profile, parameters, day)
     model = _model(planner, task)
     record, place = model or _result(planner, planner.one(task), result)
     one = planner.one(record.task)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +30,8 @@ from caderno.spec.yaml import Document, Key
 _NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 _DURATION = r"^\s*(\d+(?:\.\d+)?)\s*(ms|[smhd])\s*$"
 _MEMORY = r"^\s*(\d+(?:\.\d+)?)\s*([KMGTkmgt])B?\s*$"
+_CRON = r"^(@(hourly|daily|weekly|monthly|yearly)|[\d*/,A-Za-z-]+( +[\d*/,A-Za-z#?-]+){4})$"
+_DATE = r"^\d{4}-\d\d-\d\d$"
 _PLACE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -70,6 +74,26 @@ def _place(text: str) -> str:
     return text
 
 
+def _cron(text: str) -> str:
+    if not re.fullmatch(_CRON, text):
+        raise ValueError(f"{text!r} is neither @hourly, @daily, @weekly, @monthly, @yearly nor five fields of cron")
+    return text
+
+
+def _day(text: str) -> str:
+    if not re.fullmatch(_DATE, text):
+        raise ValueError(f"{text!r} is no day such as 2013-11-05")
+    return date.fromisoformat(text).isoformat()
+
+
+def _zone(text: str) -> str:
+    if text not in available_timezones():
+        raise ValueError(f"there is no time zone {text!r}; {did_you_mean(text, available_timezones(), 'zone')}")
+    return text
+
+
+Cron = Annotated[str, Field(json_schema_extra={"pattern": _CRON}), AfterValidator(_cron)]
+Day = Annotated[str, Field(json_schema_extra={"pattern": _DATE}), AfterValidator(_day)]
 Place = Annotated[str, Field(json_schema_extra={"pattern": _PLACE}), AfterValidator(_place)]
 Variable = Annotated[str, Field(json_schema_extra={"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}), AfterValidator(_variable)]
 Duration = Annotated[
@@ -160,9 +184,29 @@ class TaskFile(_Mapping):
     strict: bool | None = Field(
         None, description="Whether reading a file that is no declared input fails the task; overrides the pipeline's."
     )
+    queue: str | None = Field(None, description="The queue of Airflow whose workers run the task, such as gpu.")
+    pool: str | None = Field(
+        None, description="The pool of Airflow that the task takes its cpus of; default: Airflow's."
+    )
     on_request: bool = Field(
         False, description="Whether the task runs only when it is named, or needed by one that is."
     )
+
+
+class ScheduleFile(_Mapping):
+    """When Airflow runs the pipeline."""
+
+    cron: Cron = Field(description='When: "0 6 * * *" (minute, hour, day, month, weekday), @daily, @hourly, …')
+    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="The zone that cron's hours are of.")
+    start: Day | None = Field(None, description="The first day of which there is a run.")
+    end: Day | None = Field(None, description="The last day of which there is a run.")
+    catchup: bool = Field(False, description="Whether days that were missed, since start, are run too.")
+    active_runs: Amount = Field(1, description="How many days may run at once.")
+    profile: Name | None = Field(None, description="The profile that scheduled runs have.")
+
+
+def _schedule(value: Any) -> Any:
+    return {"cron": value} if isinstance(value, str) else value
 
 
 Metric = Literal["roc_auc", "brier", "log_loss", "mean_absolute_error", "root_mean_squared_error"]
@@ -230,6 +274,11 @@ class PipelineFile(_Mapping):
     resources: dict[Name, Amount] = Field(
         {}, description="How much of each resource a run has, such as gpu: 1; tasks name what they take."
     )
+    schedule: Annotated[ScheduleFile, BeforeValidator(_schedule)] | None = Field(
+        None, description="When Airflow runs the pipeline: cron's five fields, or a mapping with `cron`."
+    )
+    owner: str | None = Field(None, description="Who answers for the pipeline, as Airflow shows it.")
+    tags: list[str] = Field([], description="Words by which Airflow's pages find the pipeline.")
     gate: GateFile | None = Field(None, description="The rules by which a candidate may follow the champion.")
     delivery: Literal["manual", "automatic"] = Field(
         "manual", description="Whether a run itself releases its best candidate, and promotes it if the gate lets it."
@@ -263,6 +312,8 @@ def _known(parent: Key) -> Iterable[str]:
     match parent:
         case ():
             return PipelineFile.model_fields
+        case ("schedule",):
+            return ScheduleFile.model_fields
         case ("gate",):
             return GateFile.model_fields
         case ("gate", *_):

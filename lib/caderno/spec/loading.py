@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -12,6 +13,7 @@ from caderno.errors import InvalidPipeline, Problem, did_you_mean
 from caderno.project import Project
 from caderno.spec import notebook as notebooks
 from caderno.spec import types, yaml
+from caderno.spec.day import NeedsDay, WrongTemplate, fill
 from caderno.spec.file import FromOutput, PipelineFile, TaskFile, validate
 from caderno.spec.gating import check_gate
 from caderno.spec.matrix import UNKNOWN, axes_text, task_id, unfold
@@ -28,6 +30,7 @@ from caderno.spec.pipeline import (
     Source,
     Task,
 )
+from caderno.spec.surroundings import check_surroundings
 from caderno.spec.yaml import Document, Key
 
 
@@ -54,9 +57,15 @@ def _is_default(project: Project, name: str) -> bool:
 
 
 def load(
-    project: Project, name: str, profile: str | None = None, overrides: Sequence[tuple[str, str]] = ()
+    project: Project,
+    name: str,
+    profile: str | None = None,
+    overrides: Sequence[tuple[str, str]] = (),
+    day: date | None = None,
 ) -> Pipeline:
     """Load the pipeline `name`, the profile laid over it and then each override ("train.seed", "7").
+
+    `day` is what {{ ds }} stands for; without it parameters that name it keep their notebook's defaults.
 
     Raises InvalidPipeline with every problem found in the file and its notebooks.
     """
@@ -72,7 +81,7 @@ def load(
         where = document.where(("name",))
         raise InvalidPipeline([Problem(where, f"is named {file.name!r}, its file {name}.yaml", "make the two equal")])
     read = {task: _notebook(project, document, task, written) for task, written in file.tasks.items()}
-    return _Unfolder(project, document, file, read, {}).pipeline(profile)
+    return _Unfolder(project, document, file, read, {}, day).pipeline(profile)
 
 
 def _override(document: Document, target: str, text: str) -> Document:
@@ -121,12 +130,14 @@ class _Unfolder:
         file: PipelineFile,
         read: Mapping[str, Notebook | tuple[Problem, ...]],
         values: Mapping[OpenAxis, Sequence[Any]],
+        day: date | None,
     ) -> None:
         self.project = project
         self.document = document
         self.file = file
         self.read = read
         self.values = values
+        self.day = day
         self.problems = [problem for found in read.values() if isinstance(found, tuple) for problem in found]
         self.axes = {
             name: unfold(
@@ -158,14 +169,14 @@ class _Unfolder:
         if not any(isinstance(notebook, tuple) for notebook in self.read.values()):
             self._check_shared()
         check_gate(self.file, self._problem)
-        self._check_routes()
+        check_surroundings(self.project, self.file, self._problem)
         if self.problems:
             raise InvalidPipeline(dict.fromkeys(self.problems))
         ordered = {task_id: tasks[task_id] for task_id in self._order(tasks)}
 
         def closed(values: Mapping[OpenAxis, Sequence[Any]]) -> Pipeline:
             known = {**self.values, **values}
-            return _Unfolder(self.project, self.document, self.file, self.read, known).pipeline(profile)
+            return _Unfolder(self.project, self.document, self.file, self.read, known, self.day).pipeline(profile)
 
         return Pipeline(
             self.file.name,
@@ -189,17 +200,6 @@ class _Unfolder:
         if len(found) > 1:
             self._problem(key, f"task {task} has a matrix: which of its outputs is meant is not known")
         return found[0] if found and isinstance(found[0], FromTask) else None
-
-    def _check_routes(self) -> None:
-        """Check that the module of `routes` is there; what is in it is seen when it is served."""
-        module = (self.file.routes or "").partition(":")[0]
-        place = self.project.lib.joinpath(*module.split("."))
-        if module and not place.with_suffix(".py").is_file() and not (place / "__init__.py").is_file():
-            files = (path.relative_to(self.project.lib).with_suffix("") for path in self.project.lib.rglob("*.py"))
-            known = {".".join(path.parts).removesuffix(".__init__") for path in files}
-            self._problem(
-                ("routes",), f"there is no module {module!r} under lib/", did_you_mean(module, known, "module")
-            )
 
     def _check_resources(self, name: str, task: TaskFile) -> None:
         there = self.file.resources
@@ -239,8 +239,10 @@ class _Unfolder:
         written = " ".join(
             text for value in task.inputs.values() for text in ([value] if isinstance(value, str) else value)
         )
+        worked_out = " ".join(re.findall(r"\{\{.*?\}\}", str([*task.params.values(), *self.file.params.values()])))
         for axis in task.matrix.axes:
-            if axis not in notebook.parameters and f"{{{axis}}}" not in written:
+            used = f"{{{axis}}}" in written or re.search(rf"\b{axis}\b", worked_out)
+            if axis not in notebook.parameters and not used:
                 self._undeclared(("tasks", name, "matrix", axis), axis, notebook)
 
     def _undeclared(self, key: Key, parameter: str, notebook: Notebook) -> None:
@@ -316,7 +318,12 @@ class _Unfolder:
             if parameter in _paths(task):
                 continue
             if parameter in notebook.parameters or not notebook.is_python:
-                given[parameter] = self._converted(key, parameter, value, notebook)
+                try:
+                    given[parameter] = self._converted(key, parameter, fill(value, self.day, axes), notebook)
+                except WrongTemplate as error:
+                    self._problem(key, f"parameter {parameter!r}: {error}")
+                except NeedsDay:
+                    pass  # as by hand: the notebook's default
         return given
 
     def _converted(self, key: Key, parameter: str, value: Any, notebook: Notebook) -> Any:
@@ -352,6 +359,8 @@ class _Unfolder:
         for parameter, declared in notebook.parameters.items():
             if declared.required and parameter not in given and parameter not in _paths(task):
                 hint = f"declared without a default in {declared.where}"
+                if "{{" in str(task.params.get(parameter, self.file.params.get(parameter))):
+                    hint = "it depends on the day of the run: --day 2013-11-05"
                 self._problem(("tasks", name), f"task {name} gives no value for {parameter!r}", hint)
 
     def _input(self, name: str, parameter: str, value: str | list[str], axes: Mapping[str, Any]) -> InputSpec:
@@ -431,7 +440,13 @@ class _Unfolder:
         return path
 
     def _formatted(self, key: Key, text: str, axes: Mapping[str, Any]) -> str:
-        """Return `text` with {axis} replaced by the axis' value."""
+        """Return `text` with {{ … }} worked out, as far as the day is known, and {axis} replaced by the axis' value."""
+        try:
+            text = str(fill(text, self.day, axes))
+        except WrongTemplate as error:
+            self._problem(key, str(error))
+        except NeedsDay:
+            return text
 
         def value(match: re.Match[str]) -> str:
             if match[1] not in axes:
