@@ -63,8 +63,9 @@ def measure(contestant: Contestant, folder: Path) -> Cost:
 
 def compete(title: str, contestants: list[Contestant], folder: Path, repetitions: int) -> None:
     costs: dict[str, list[Cost]] = {contestant.name: [] for contestant in contestants}
-    for contestant in contestants:
-        measure(contestant, folder)  # fills caches of files and byte code
+    if repetitions > 1:  # what is long enough to be measured once does not notice
+        for contestant in contestants:
+            measure(contestant, folder)  # fills caches of files and byte code
     for _ in range(repetitions):
         for contestant in contestants:
             costs[contestant.name].append(measure(contestant, folder))
