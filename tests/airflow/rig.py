@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from rest import Client
 from processes import Service, bare, until
+from rest import Client
 
 SHARED = "default"  # the queue that every machine works for
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from together import Local, Site
 from processes import until
+from together import Local, Site
 
 pytestmark = pytest.mark.airflow
 DAYS = ["2026-02-03", "2026-02-04", "2026-02-05"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from together import Site
 from small import Tally
+from together import Site
 
 pytestmark = pytest.mark.airflow
 

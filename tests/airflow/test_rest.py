@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psutil
 import pytest
-from together import Site
 from processes import marked, until
+from together import Site
 
 pytestmark = pytest.mark.airflow
 
