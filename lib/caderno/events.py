@@ -32,10 +32,12 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCached(Event):
-    """The task's result was there."""
+    """The task's result was there, with its page `report`; it was logged to the MLflow run with the id `mlflow_run`."""
 
     task: str
     fingerprint: str
+    report: str | None = None
+    mlflow_run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,10 @@ class CellFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFinished(Event):
-    """The task succeeded; `report` is its page, relative to the project's root; `cpu` and `peak` as of a cell."""
+    """The task succeeded; `report` is its page, relative to the project's root; `cpu` and `peak` as of a cell.
+
+    `mlflow_run` is the id of the MLflow run that it was logged to.
+    """
 
     task: str
     fingerprint: str
@@ -82,6 +87,7 @@ class TaskFinished(Event):
     report: str
     cpu: float | None = None
     peak: int | None = None
+    mlflow_run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +107,7 @@ class TaskFailed(Event):
     traceback: str
     report: str | None
     killed: bool = False
+    mlflow_run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +139,22 @@ class RunFinished(Event):
     error: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelDelivered(Event):
+    """The run's best candidate was released, as `version` of `model`: `promoted`, it is the champion now.
+
+    `outcome` is what the gate said, `why` its reason: promote, hold or refuse; or it is `champion`, where the best
+    candidate was that already. `report` is the decision's page, relative to the project's root.
+    """
+
+    model: str
+    version: str
+    outcome: str
+    why: str
+    promoted: bool
+    report: str | None
+
+
 # In the order in which a run tells them.
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
@@ -144,6 +167,7 @@ EVENTS: tuple[type[Event], ...] = (
     TaskSkipped,
     RunWarned,
     RunFinished,
+    ModelDelivered,
 )
 
 Watcher = Callable[[Event], None]

@@ -12,7 +12,7 @@ import click
 
 from caderno.cli import completing
 from caderno.cli.common import cli, pipeline_options, planner_of, selecting, targets_of, verify_option
-from caderno.cli.delivering import deliver
+from caderno.cli.delivering import check_candidates, deliver
 
 if TYPE_CHECKING:
     from datetime import date
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), help="Tasks at once; default: the machine's cores.")
 @click.option("--force", is_flag=True, help="Run the named tasks (or all) even if their results are there.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
+@click.option("--no-retries", is_flag=True, help="Try no task again: whoever called does so.")
+@click.option(
+    "--deliver/--no-deliver",
+    "delivers",
+    default=None,
+    help="Release the best candidate and promote it if the gate lets it, or do not; default: as delivery: says.",
+)
 @click.option(
     "--kernels",
     type=click.Choice(["warm", "cold"]),
@@ -50,6 +57,8 @@ def run(
     jobs: int | None,
     force: bool,
     fail_fast: bool,
+    no_retries: bool,
+    delivers: bool | None,
     kernels: str,
     quiet: bool,
     failed: bool,
@@ -83,10 +92,18 @@ def run(
     tasks = targets_of(planner, tasks, failed, changed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(
-        jobs=jobs or cores, cores=cores, fail_fast=fail_fast, warm=kernels == "warm", command=_command(ctx, tasks)
+        jobs=jobs or cores,
+        cores=cores,
+        fail_fast=fail_fast,
+        warm=kernels == "warm",
+        retry=not no_retries,
+        kept=bool(delivers),
+        command=_command(ctx, tasks),
     )
     with nullcontext() if dry_run else planner.store.in_use():
         plan = planner.plan(tasks, force)
+        if delivers:
+            check_candidates(plan)
         if verify:
             click.echo(planner.cache.said(), err=True)
         if dry_run:
@@ -96,8 +113,11 @@ def run(
             record, signal = session.execute(planner, plan, options, [watcher])
     if signal is not None:
         raise SystemExit(128 + signal)
-    if record.state == "succeeded" and planner.pipeline.delivery == "automatic":
-        deliver(planner.project, planner.pipeline, record)
+    if record.state == "succeeded" and (planner.pipeline.delivery == "automatic" if delivers is None else delivers):
+        with Feed() if as_json else nullcontext() as watch:
+            delivered = deliver(planner.project, planner.pipeline, record)
+            if watch and delivered:
+                watch(delivered)
     raise SystemExit(0 if record.state == "succeeded" else 1)
 
 

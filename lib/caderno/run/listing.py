@@ -23,6 +23,7 @@ from caderno.run.console import ListingConsole, clean, new_table
 from caderno.run.folds import Line, base, fold
 from caderno.run.progress import counted, duration
 from caderno.spec import UNSET, Task
+from caderno.spec.matrix import UNKNOWN
 
 if TYPE_CHECKING:
     from caderno.report import Diff
@@ -72,10 +73,16 @@ def _reasons(planned: Planned) -> str:
 
 
 def plan_as_json(plan: Plan) -> str:
-    """Return a plan as one JSON object: what `plan --why` shows, for programs."""
+    """Return a plan as one JSON object: what `plan --why` shows, for programs.
+
+    The value of an axis is null where it is known only when an upstream has run.
+    """
     tasks = [
         {
             "task": planned.task.id,
+            "name": planned.task.name,
+            "axes": {axis: None if value is UNKNOWN else value for axis, value in planned.task.axes.items()},
+            "upstream": planned.task.upstream,
             "state": planned.state,
             "why": planned.why,
             "fingerprint": planned.resolved.fingerprint if planned.resolved else None,

@@ -46,7 +46,15 @@ class Outcomes:
         store.point_latest(task.folder, record.fingerprint)
         folder = store.relative_place(task.folder, record.fingerprint)
         self._leave(task, "cached", "cached", record.fingerprint, folder)
-        self.emit(TaskCached(run=self.run, task=task.id, fingerprint=record.fingerprint))
+        self.emit(
+            TaskCached(
+                run=self.run,
+                task=task.id,
+                fingerprint=record.fingerprint,
+                report=f"{folder}/report.html",
+                mlflow_run=record.mlflow_run,
+            )
+        )
 
     def skipped(self, task: Task, why: str) -> None:
         """Settle a task that does not run."""
@@ -68,6 +76,7 @@ class Outcomes:
             "task": task.id,
             "fingerprint": record.fingerprint,
             "seconds": record.seconds,
+            "mlflow_run": record.tracking.run_id if record.tracking else None,
         }
         for warning in _warnings(record):
             self.emit(RunWarned(run=self.run, message=f"{task.id} {warning}"))

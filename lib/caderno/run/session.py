@@ -37,13 +37,16 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None
 class Options:
     """How to run: at most `jobs` tasks at once on `cores` processors; `fail_fast` starts nothing after a failure.
 
-    `command` is what a person types to do the same.
+    Without `retry` a task that fails is not tried again, whatever its `retries` say. A run that is `kept` has a record
+    even if all its results were there. `command` is what a person types to do the same.
     """
 
     jobs: int
     cores: int
     fail_fast: bool = False
     warm: bool = True
+    retry: bool = True
+    kept: bool = False
     command: str = "caderno run"
 
 
@@ -139,6 +142,7 @@ class _Session:
             machine=provenance.machine(),
             warm=warm,
             threads=max(1, self._options.cores // self._options.jobs),
+            retry=self._options.retry,
         )
 
         def work(task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
@@ -208,7 +212,8 @@ class _Session:
         page = project.reports / "index.html"
         unwritten: Exception | None = None
         try:
-            told = ledger is not None or self._planner.store.last_run() is None  # a full disk may have kept it
+            missing = self._planner.store.last_run() is None  # a full disk may have kept it
+            told = ledger is not None or missing or self._options.kept
             if told:
                 self._planner.store.save_run(record)
                 self._planner.save()

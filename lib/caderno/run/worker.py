@@ -43,6 +43,7 @@ class RunContext:
     machine: str
     warm: Parent | None  # of the kernels; None where each starts cold
     threads: int  # native threads that a task may use for each of its cpus
+    retry: bool = True  # whether tasks that fail are tried again, as their retries say
 
 
 def run_task(
@@ -65,7 +66,7 @@ def run_task(
             whole = read_record(place) if found else None
             if whole:
                 return whole, place, False
-        for _ in range(task.retries + 1):
+        for _ in range(task.retries + 1 if context.retry else 1):
             control.renew()
             record, place = _attempt(context, task, resolved, control, on_cell)
             if record.state != "failed":
