@@ -18,7 +18,7 @@ from servers import Server  # noqa: E402
 from together import TOLD, Digests, Local, Site  # noqa: E402
 from workshop import PIPELINE, Workshop  # noqa: E402
 
-AIRFLOW = Path(os.environ.get("AIRFLOW_VENV", ROOT / ".airflow/venv"))
+AIRFLOW = Path(os.environ.get("CADERNO_AIRFLOW", ROOT / ".airflow/venv"))
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def site(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         (folder / name).mkdir()
     settings = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     origin = Workshop(folder / "origin", settings)
-    small.make(origin, Path(os.environ.get("DAGS", ROOT / "lib/dags")))
+    small.make(origin, ROOT / "lib/dags")
     with ExitStack() as stack:
         server = Server(folder / "mlflow", settings)
         stack.callback(server.stop)

@@ -15,6 +15,7 @@ from typing import Any
 from processes import until
 from workshop import PIPELINE, Workshop
 
+LIB = Path(__file__).parents[2] / "lib"
 TALLY = '''
 """What notebooks did, told to a file outside of the project; and a place where a test can hold them."""
 
@@ -119,10 +120,13 @@ def make(shop: Workshop, dags: Path) -> None:
 
 
 def clone(shop: Workshop, folder: Path, **variables: str) -> Workshop:
-    """Clone the project as another machine would, with an environment of Python in its place."""
+    """Clone the project as another machine would, with the engine of this checkout in the place of its own."""
     root = folder / "project"
     git("clone", "-q", str(shop.root), str(root))
-    (root / ".venv").symlink_to(sys.prefix)
+    command = root / ".venv/bin/caderno"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{LIB}" exec "{sys.executable}" -m caderno.cli "$@"\n')
+    command.chmod(0o755)
     return Workshop(root, {**shop.variables, **variables})
 
 
