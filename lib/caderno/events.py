@@ -41,6 +41,36 @@ class TaskCached(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FetchStarted(Event):
+    """The task's result, of `size` bytes, is fetched from where another machine left it; `why` says who made it."""
+
+    task: str
+    fingerprint: str
+    why: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFetched(Event):
+    """The task's result has come from another machine; `report` is its page, relative to the project's root."""
+
+    task: str
+    fingerprint: str
+    seconds: float
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPushed(Event):
+    """The task's result is where other machines can fetch it; `size` bytes were sent."""
+
+    task: str
+    fingerprint: str
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskStarted(Event):
     """`cells` counts the notebook's code cells; `why` says why the task runs."""
 
@@ -159,10 +189,13 @@ class ModelDelivered(Event):
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
     TaskCached,
+    FetchStarted,
+    TaskFetched,
     TaskStarted,
     CellFinished,
     TaskFinished,
     TaskFailed,
+    TaskPushed,
     TasksUnfolded,
     TaskSkipped,
     RunWarned,
