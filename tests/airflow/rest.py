@@ -107,7 +107,7 @@ class Client:
         }
         return int(self.ask("POST", "backfills", content)["id"])
 
-    def end(self, dag: str, run: str, limit: float = 180) -> str:
+    def end(self, dag: str, run: str, limit: float = 300) -> str:
         """Wait for a run's end and return its state."""
         return (
             until(
@@ -129,3 +129,9 @@ class Client:
                 f"{one['hostname'] or '-':8} {one['queue']:10} {times[0]:8} {times[1]:8} try {one['try_number']}"
             )
         return "\n".join(lines)
+
+    def failures(self, dag: str, run: str) -> str:
+        """Return the ends of the logs of the tasks that failed."""
+        found = [one for one in self.tasks(dag, run) if one["state"] == "failed"]
+        texts = [self.log(dag, run, one["task_id"], one["map_index"], one["try_number"]) for one in found]
+        return "\n".join(f"--- {one['task_id']}\n{text[-3000:]}" for one, text in zip(found, texts, strict=True))

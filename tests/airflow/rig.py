@@ -97,7 +97,9 @@ class Rig:
             "AIRFLOW__EDGE__JOB_POLL_INTERVAL": "1",
             "AIRFLOW__EDGE__API_RETRY_WAIT_MAX": "5",
             "AIRFLOW__OPERATORS__DEFAULT_QUEUE": SHARED,
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40",  # longer than anything is away
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",  # a start that is told twice fails: on a busy machine
+            "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "10",
         }
         self._central = bare(
             **self._shared,

@@ -175,7 +175,7 @@ class Tally:
         finally:
             path.unlink(missing_ok=True)
 
-    def begun(self, work: str, limit: float = 90) -> str:
+    def begun(self, work: str, limit: float = 180) -> str:
         """Wait until work has begun, and return the machine on which it did last."""
 
         def machine() -> str | None:

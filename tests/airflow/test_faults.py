@@ -8,7 +8,7 @@ import pytest
 from small import Tally
 from together import Site
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 
 def once(site: Site, tally: Tally, *again: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from together import Local, Site
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 
 def test_the_tasks_of_a_dag_run_on_both_machines_with_the_results_of_a_local_run(site: Site, local: Local) -> None:

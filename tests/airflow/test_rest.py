@@ -7,7 +7,7 @@ import pytest
 from processes import marked, until
 from together import Site
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 
 def test_a_run_is_triggered_polled_read_and_cleared(site: Site) -> None:

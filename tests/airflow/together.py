@@ -29,18 +29,18 @@ class Site:
     store: Path
     dag: str = PIPELINE
 
-    def run(self, day: str, limit: float = 180) -> str:
+    def run(self, day: str, limit: float = 300) -> str:
         """Trigger a run of a day, wait for its success, and return its id."""
         run = self.rig.client.trigger(self.dag, day)
         self.succeeds(run, limit)
         return run
 
-    def succeeds(self, run: str, limit: float = 180) -> None:
+    def succeeds(self, run: str, limit: float = 300) -> None:
         """Wait for the success of a run, and note how its tasks went."""
         state = self.rig.client.end(self.dag, run, limit)
         told = self.rig.client.told(self.dag, run)
         TOLD.append(f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1]}\n{told}")
-        assert state == "success", f"{told}\n{self.rig.explained()}"
+        assert state == "success", f"{told}\n{self.rig.client.failures(self.dag, run)}"
 
     def running(self) -> list[str]:
         """Return the MLflow runs that are RUNNING."""

@@ -26,6 +26,7 @@ _ROOM = timedelta(
 )  # for the engine, beyond a task's own timeout: it ends the task itself, and says at which cell
 _RULE = "none_failed"  # upstream that had nothing to do is skipped, which keeps nobody from going on
 _PLAN_TIME = timedelta(minutes=30)
+_PLAN_RETRIES = 2  # a machine may die under it; wrong input is never tried again
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -59,6 +60,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
             task_id="pipeline.check",
             task_display_name="check",
             execution_timeout=_PLAN_TIME,
+            retries=_PLAN_RETRIES,
             doc_md="Is the input right, and what is there to do? (`caderno plan`)",
             **common,
         )
@@ -103,6 +105,7 @@ def _task(task: Task, upstream: list[Any], common: Mapping[str, Any], about: str
         name=task.name,
         trigger_rule=_RULE,
         execution_timeout=_PLAN_TIME,
+        retries=_PLAN_RETRIES,
         doc_md=f"Which tasks of the matrix of `{task.name}` have no result yet?",
         **{key: value for key, value in options.items() if key == "queue"},
         **common,
