@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AIRFLOW := .airflow/venv
+AIRFLOW_READY := $(AIRFLOW)/.ready
 PROFILE ?=
 LAB_ARGS ?=
 CASE ?=
@@ -11,10 +13,10 @@ TESTS ?=
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run test lint types bench lab ui sources lock clean
+.PHONY: help run test test-airflow lint types bench lab ui airflow sources lock clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 $(READY): requirements.lock pyproject.toml
 	@echo 'setting up $(VENV): a minute or two, once'
@@ -28,7 +30,10 @@ run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
 	@$(BIN)/caderno run $(SETTINGS)
 
 test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(if $(SLOW),slow,not slow)" $(TESTS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(if $(SLOW),slow and not airflow,not slow and not airflow)" $(TESTS)
+
+test-airflow: $(READY) $(AIRFLOW_READY) ## run the tests that need a real Airflow
+	CADERNO_AIRFLOW=$(CURDIR)/$(AIRFLOW) $(BIN)/python -m pytest -n 0 -m airflow $(TESTS)
 
 lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .
@@ -50,6 +55,15 @@ lab: run ## open JupyterLab; notebooks find `latest` results and MLflow
 ui: $(READY) ## open MLflow's pages
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlflow.db"
 
+airflow: $(READY) $(AIRFLOW_READY) ## start Airflow for trying out, in an environment of its own
+	@PYTHONPATH=lib/dags $(AIRFLOW)/bin/python -m caderno_airflow.standalone
+
+$(AIRFLOW_READY): lib/dags/requirements.lock
+	@echo 'setting up $(AIRFLOW): a minute, once'
+	@test -x $(AIRFLOW)/bin/python || $(PYTHON) -m venv $(AIRFLOW)
+	@$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r lib/dags/requirements.lock
+	@touch $@
+
 sources: data/sources/.made ## write the three systems' data to data/sources
 
 data/sources/.made: $(READY) $(wildcard lib/flights/sources/*.py)
@@ -59,7 +73,9 @@ data/sources/.made: $(READY) $(wildcard lib/flights/sources/*.py)
 lock: ## pin and hash every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
+	uv pip compile lib/dags/requirements.in --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --quiet --output-file lib/dags/requirements.lock
 	$(PYTHON) tests/tools/environment.py > environment.yml
 
 clean: ## remove results, reports, caches and the environment
-	rm -rf $(VENV) data reports/*.html reports/*/ mlflow.db* mlartifacts .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) data .airflow reports/*.html reports/*/ mlflow.db* mlartifacts .mypy_cache .ruff_cache .pytest_cache

@@ -7,6 +7,8 @@
     ├── MissingInput            a declared input is not there
     ├── Stopped                 a signal came before the work was done
     ├── StoreError              the store of results can't be read or written
+    ├── RemoteError             what keeps results for other machines refuses, or gives something else
+    │   └── RemoteAway          it does not answer: what it would be told can wait
     └── TrackingError           MLflow can't be reached or refuses
         └── TrackingAway        MLflow's server does not answer: what it would be told can wait
 
@@ -56,6 +58,14 @@ class Stopped(CadernoError):
 
 class StoreError(CadernoError):
     """The store of results can't be read or written."""
+
+
+class RemoteError(CadernoError):
+    """What keeps results for other machines refuses, or what it gave is not what was asked for."""
+
+
+class RemoteAway(RemoteError):
+    """What keeps results for other machines does not answer: it can wait, or is computed here."""
 
 
 class TrackingError(CadernoError):

@@ -32,10 +32,42 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCached(Event):
-    """The task's result was there."""
+    """The task's result was there, with its page `report`; it was logged to the MLflow run with the id `mlflow_run`."""
 
     task: str
     fingerprint: str
+    report: str | None = None
+    mlflow_run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchStarted(Event):
+    """The task's result, of `size` bytes, is fetched from where another machine left it; `why` says who made it."""
+
+    task: str
+    fingerprint: str
+    why: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFetched(Event):
+    """The task's result has come from another machine; `report` is its page, relative to the project's root."""
+
+    task: str
+    fingerprint: str
+    seconds: float
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPushed(Event):
+    """The task's result is where other machines can fetch it; `size` bytes were sent."""
+
+    task: str
+    fingerprint: str
+    seconds: float
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +106,10 @@ class CellFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFinished(Event):
-    """The task succeeded; `report` is its page, relative to the project's root; `cpu` and `peak` as of a cell."""
+    """The task succeeded; `report` is its page, relative to the project's root; `cpu` and `peak` as of a cell.
+
+    `mlflow_run` is the id of the MLflow run that it was logged to.
+    """
 
     task: str
     fingerprint: str
@@ -82,6 +117,7 @@ class TaskFinished(Event):
     report: str
     cpu: float | None = None
     peak: int | None = None
+    mlflow_run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +137,7 @@ class TaskFailed(Event):
     traceback: str
     report: str | None
     killed: bool = False
+    mlflow_run: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +169,38 @@ class RunFinished(Event):
     error: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelDelivered(Event):
+    """The run's best candidate was released, as `version` of `model`: `promoted`, it is the champion now.
+
+    `outcome` is what the gate said, `why` its reason: promote, hold or refuse; or it is `champion`, where the best
+    candidate was that already. `report` is the decision's page, relative to the project's root.
+    """
+
+    model: str
+    version: str
+    outcome: str
+    why: str
+    promoted: bool
+    report: str | None
+
+
 # In the order in which a run tells them.
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
     TaskCached,
+    FetchStarted,
+    TaskFetched,
     TaskStarted,
     CellFinished,
     TaskFinished,
     TaskFailed,
+    TaskPushed,
     TasksUnfolded,
     TaskSkipped,
     RunWarned,
     RunFinished,
+    ModelDelivered,
 )
 
 Watcher = Callable[[Event], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from caderno.plan.records import TaskRecord
     from caderno.plan.store import Store
     from caderno.project import Project
+    from caderno.remote import Elsewhere
+    from caderno.spec import Pipeline
 
 
 class _Commands(click.Group):
@@ -114,6 +117,11 @@ verify_option = click.option(
 )
 
 
+no_remote_option = click.option(
+    "--no-remote", is_flag=True, help="Neither fetch results of other machines nor send them; as CADERNO_REMOTE= does."
+)
+
+
 def planner_of(
     pipeline: str | None,
     profile: str | None,
@@ -122,6 +130,18 @@ def planner_of(
     verify: bool = False,
 ) -> Planner:
     """Return the planner of the pipeline that options name. Raises CadernoError."""
+    return planner_and_remote(pipeline, profile, parameters, day, verify, no_remote=True)[0]
+
+
+def planner_and_remote(
+    pipeline: str | None,
+    profile: str | None,
+    parameters: tuple[str, ...],
+    day: date | None = None,
+    verify: bool = False,
+    no_remote: bool = False,
+) -> tuple[Planner, Elsewhere | None]:
+    """Return the same with what has results of other machines, if one is named and wanted. Raises CadernoError."""
     from caderno import spec
     from caderno.plan.planner import Planner
     from caderno.project import Project
@@ -133,8 +153,27 @@ def planner_of(
         if not equals or not name:
             raise click.BadParameter(f"{text!r} is not [TASK.]NAME=VALUE", param_hint="-p")
         overrides.append((name, value))
-    name = spec.choose(project, pipeline)
-    return Planner(project, spec.load(project, name, profile, overrides, day), verify)
+    loaded = spec.load(project, spec.choose(project, pipeline), profile, overrides, day)
+    remote = None if no_remote else _elsewhere(project, loaded)
+    return Planner(project, loaded, verify, remote), remote
+
+
+def _elsewhere(project: Project, pipeline: Pipeline) -> Elsewhere | None:
+    """Return what CADERNO_REMOTE names, else the pipeline's `remote`; None where that is nothing."""
+    named = os.environ.get("CADERNO_REMOTE", pipeline.remote or "").strip()
+    if not named:
+        return None
+    from caderno.plan.environment import masked
+    from caderno.remote import Elsewhere, Files, Place
+
+    def place() -> Place:
+        if named != "mlflow":
+            return Files(named, pipeline.name, project.root)
+        from caderno.run.artifacts import Artifacts
+
+        return Artifacts(project, pipeline.name)
+
+    return Elsewhere(pipeline.name, masked(named), place)
 
 
 def store_of(pipeline: str | None) -> tuple[Project, Store]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from caderno.deliver.delivery import Delivery
     from caderno.deliver.ledger import Action
     from caderno.deliver.standing import Person
+    from caderno.events import ModelDelivered
+    from caderno.plan.planner import Plan
     from caderno.plan.records import RunRecord
     from caderno.project import Project
     from caderno.spec import Pipeline
@@ -53,24 +55,54 @@ def _person(project: Project, given: str | None) -> Person:
     return person
 
 
-def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> None:
-    """Deliver what a run made, if it made candidates: `delivery: automatic`."""
+def check_candidates(plan: Plan) -> None:
+    """Raise where a run of `plan` would have nothing to deliver."""
+    from caderno.deliver.delivery import gate_of
+
+    gate = gate_of(plan.pipeline)
+    needed = [text.partition(".")[0] for text in (gate.candidates, gate.test)]
+    there = {planned.task.name for planned in plan.tasks}
+    if missing := [name for name in needed if name not in there]:
+        raise click.UsageError(f"--deliver needs {' and '.join(missing)}: name {'them' if missing[1:] else 'it'} too")
+
+
+def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> ModelDelivered | None:
+    """Deliver what a run made; return what came of it, None where it made no candidates."""
     from caderno import report
     from caderno.deliver.delivery import Delivery
     from caderno.deliver.standing import Person
+    from caderno.events import ModelDelivered
     from caderno.run.provenance import user_name
 
     delivery = Delivery(project, pipeline, note)
     if delivery.gate.candidates.partition(".")[0] not in {task.name for task in run.tasks}:
-        return
+        return None
     found = delivery.automatic(Person(f"caderno run, by {user_name(project.root)}"))
     if found is None:
-        click.echo(f"delivery: the best candidate is {delivery.model}'s champion already", err=True)
-        return
+        why, champion = f"the best candidate is {delivery.model}'s champion already", delivery.standing().champion
+        click.echo(f"delivery: {why}", err=True)
+        return ModelDelivered(
+            run=run.run,
+            model=delivery.model,
+            version=champion or "",
+            outcome="champion",
+            why=why,
+            promoted=False,
+            report=None,
+        )
     decision, promoted = found
     page = project.relative(report.decision_file(project, decision.pipeline, decision.name))
     became = "is the champion now" if promoted else f"is not promoted ({decision.outcome}: {decision.why})"
     click.echo(f"delivery: {delivery.model} version {decision.version} {became}; {page}", err=True)
+    return ModelDelivered(
+        run=run.run,
+        model=delivery.model,
+        version=decision.version,
+        outcome=decision.outcome,
+        why=decision.why,
+        promoted=promoted,
+        report=page,
+    )
 
 
 @cli.command()

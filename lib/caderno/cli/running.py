@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING
 import click
 
 from caderno.cli import completing
-from caderno.cli.common import cli, pipeline_options, planner_of, selecting, targets_of, verify_option
-from caderno.cli.delivering import deliver
+from caderno.cli.common import (
+    cli,
+    no_remote_option,
+    pipeline_options,
+    planner_and_remote,
+    planner_of,
+    selecting,
+    targets_of,
+    verify_option,
+)
+from caderno.cli.delivering import check_candidates, deliver
 
 if TYPE_CHECKING:
     from datetime import date
 
     from caderno.plan.records import Cell, Failure
+    from caderno.remote import Elsewhere
 
 
 @cli.command()
@@ -26,6 +36,13 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), help="Tasks at once; default: the machine's cores.")
 @click.option("--force", is_flag=True, help="Run the named tasks (or all) even if their results are there.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after the first failure.")
+@click.option("--no-retries", is_flag=True, help="Try no task again: whoever called does so.")
+@click.option(
+    "--deliver/--no-deliver",
+    "delivers",
+    default=None,
+    help="Release the best candidate and promote it if the gate lets it, or do not; default: as delivery: says.",
+)
 @click.option(
     "--kernels",
     type=click.Choice(["warm", "cold"]),
@@ -37,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Print failures and the last line only.")
 @selecting
 @verify_option
+@no_remote_option
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON; see reports/README.md.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why; run nothing.")
 @click.pass_context
@@ -50,11 +68,14 @@ def run(
     jobs: int | None,
     force: bool,
     fail_fast: bool,
+    no_retries: bool,
+    delivers: bool | None,
     kernels: str,
     quiet: bool,
     failed: bool,
     changed: bool,
     verify: bool,
+    no_remote: bool,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -79,25 +100,38 @@ def run(
         raise click.UsageError(
             f"--json tells every event of a run: it does not go with --{'quiet' if quiet else 'dry-run'}"
         )
-    planner = planner_of(pipeline, profile, parameters, day, verify)
+    planner, remote = planner_and_remote(pipeline, profile, parameters, day, verify, no_remote)
     tasks = targets_of(planner, tasks, failed, changed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     options = session.Options(
-        jobs=jobs or cores, cores=cores, fail_fast=fail_fast, warm=kernels == "warm", command=_command(ctx, tasks)
+        jobs=jobs or cores,
+        cores=cores,
+        fail_fast=fail_fast,
+        warm=kernels == "warm",
+        retry=not no_retries,
+        kept=bool(delivers),
+        command=_command(ctx, tasks),
+        remote=remote,
     )
     with nullcontext() if dry_run else planner.store.in_use():
         plan = planner.plan(tasks, force)
+        if delivers:
+            check_candidates(plan)
         if verify:
             click.echo(planner.cache.said(), err=True)
         if dry_run:
             listing.show_plan(plan, tasks)
+            _tell(remote)
             return
         with Feed() if as_json else Progress(planner.project.root, quiet=quiet) as watcher:
             record, signal = session.execute(planner, plan, options, [watcher])
     if signal is not None:
         raise SystemExit(128 + signal)
-    if record.state == "succeeded" and planner.pipeline.delivery == "automatic":
-        deliver(planner.project, planner.pipeline, record)
+    if record.state == "succeeded" and (planner.pipeline.delivery == "automatic" if delivers is None else delivers):
+        with Feed() if as_json else nullcontext() as watch:
+            delivered = deliver(planner.project, planner.pipeline, record)
+            if watch and delivered:
+                watch(delivered)
     raise SystemExit(0 if record.state == "succeeded" else 1)
 
 
@@ -120,6 +154,7 @@ def _command(ctx: click.Context, tasks: tuple[str, ...]) -> str:
 @click.option("--force", is_flag=True, help="Plan as `run --force` would.")
 @selecting
 @verify_option
+@no_remote_option
 @click.option("--all", "unfold", is_flag=True, help="A line for each task, however many share state and reason.")
 @click.option("--why", "every_reason", is_flag=True, help="Every reason: how code is reached, how cells differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan with every reason as JSON.")
@@ -133,6 +168,7 @@ def plan(
     failed: bool,
     changed: bool,
     verify: bool,
+    no_remote: bool,
     unfold: bool,
     every_reason: bool,
     as_json: bool,
@@ -146,15 +182,22 @@ def plan(
     """
     from caderno.run import listing
 
-    planner = planner_of(pipeline, profile, parameters, day, verify)
+    planner, remote = planner_and_remote(pipeline, profile, parameters, day, verify, no_remote)
     tasks = targets_of(planner, tasks, failed, changed)
     planned = planner.plan(tasks, force, detail=every_reason or as_json)
     if as_json:
         click.echo(listing.plan_as_json(planned))
     else:
         listing.show_plan(planned, tasks, unfold, every_reason)
+    _tell(remote)
     if verify:
         click.echo(planner.cache.said(), err=True)
+
+
+def _tell(remote: Elsewhere | None) -> None:
+    """Print what went wrong with results of other machines while a plan was made."""
+    if remote:
+        remote.listen(lambda message: click.echo(f"warning: {message}", err=True))
 
 
 @cli.command()

@@ -9,13 +9,11 @@ from pathlib import Path
 from caderno.deliver.statistics import GREATER_IS_BETTER
 from caderno.errors import CadernoError
 from caderno.plan.digests import of_path
-from caderno.plan.records import RunRecord, RunTask, TaskRecord
+from caderno.plan.records import DONE, RunRecord, RunTask, TaskRecord
 from caderno.plan.store import Store, read_record
 from caderno.project import Project
 from caderno.run.provenance import git
 from caderno.spec.file import GateFile
-
-_DONE = ("succeeded", "cached")
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def _last(project: Project, store: Store, task: str) -> tuple[RunRecord, list[tu
     for run in store.runs():
         made = []
         for one in run.tasks:
-            if one.name == task and one.state in _DONE and one.folder:
+            if one.name == task and one.state in DONE and one.folder:
                 place = project.root / one.folder
                 if record := read_record(place):
                     made.append((record, place))
@@ -99,7 +97,7 @@ def _last(project: Project, store: Store, task: str) -> tuple[RunRecord, list[tu
 def _test(project: Project, run: RunRecord, gate: GateFile) -> tuple[RunTask, Path]:
     task, _, output = gate.test.partition(".")
     for one in run.tasks:
-        if one.name == task and one.state in _DONE and one.folder:
+        if one.name == task and one.state in DONE and one.folder:
             place = project.root / one.folder
             record = read_record(place)
             if record and output in record.outputs:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from caderno.errors import CadernoError, MissingInput
 from caderno.plan import digests
@@ -23,7 +24,7 @@ from caderno.plan.why import Reason, differences, in_words
 from caderno.project import Project
 from caderno.spec import FromFile, FromPrevious, FromTask, FromUrl, OpenAxis, Pipeline, Task
 
-PlanState = Literal["cached", "run", "wait"]
+PlanState = Literal["cached", "fetch", "run", "wait"]
 FORCED = "forced"
 _NEAR = 8  # so many of a task's earlier results are looked at for the nearest one
 
@@ -40,10 +41,11 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Planned:
-    """A task in a plan. `cached`: its result is there. `run`: it must run. `wait`: known when upstream has run.
+    """A task in a plan.
 
-    `reasons` say why, `why` the same on one line; `compared` is the fingerprint of the earlier result that they
-    compare with, "" where there is none.
+    `cached`: its result is there. `fetch`: another machine has made it. `run`: it must run. `wait`: known when upstream
+    has run. `reasons` say why, `why` the same on one line; `compared` is the fingerprint of the earlier result that
+    they compare with, "" where there is none. `offer` is what the other machine recorded, `size` the bytes to fetch.
     """
 
     task: Task
@@ -52,6 +54,8 @@ class Planned:
     resolved: Resolved | None = None
     record: ShortRecord | None = None
     compared: str = ""
+    offer: ShortRecord | None = None
+    size: int = 0
 
     @property
     def why(self) -> str:
@@ -70,21 +74,37 @@ class Plan:
 
     @property
     def to_run(self) -> int:
-        """How many tasks run, or may have to."""
+        """How many tasks run, or may have to, or are fetched."""
         return sum(planned.state != "cached" for planned in self.tasks)
+
+    @property
+    def to_compute(self) -> list[Task]:
+        """The tasks that run, or may have to."""
+        return [planned.task for planned in self.tasks if planned.state in ("run", "wait")]
+
+
+class Remote(Protocol):
+    """What a plan asks of results that other machines made."""
+
+    def offers(self, wanted: Sequence[tuple[Task, Resolved]]) -> Mapping[str, tuple[TaskRecord, int]]:
+        """Return those of the wanted results that are there: record and bytes by fingerprint."""
 
 
 class Planner:
     """Resolves tasks against the files and the store of one project.
 
     With `verify`, every file is read anew, once, where else its unchanged stat is trusted; `cache` counts them.
+    What is not here is looked for at `remote`.
     """
 
-    def __init__(self, project: Project, pipeline: Pipeline, verify: bool = False) -> None:
+    def __init__(
+        self, project: Project, pipeline: Pipeline, verify: bool = False, remote: Remote | None = None
+    ) -> None:
         self.project = project
         self.pipeline = pipeline
         self.cache = StatCache(project.state / "cache.json", anew=verify)
         self.store = Store(project, pipeline.name, self.cache)
+        self._remote = remote
         self._scanner = CodeScanner(project.lib, self.cache)
         self.observed = Observed(project.data / pipeline.name / ".observed.json")
         self._code: dict[tuple[Path, tuple[str, ...]], tuple[Seen, str]] = {}
@@ -97,7 +117,8 @@ class Planner:
         """
         while True:
             planned, records = self._plan_all(targets, force, detail)
-            known = [axis for axis, source in self.pipeline.open.items() if source.task in records]
+            here = {one.task.id for one in planned if one.record}
+            known = [axis for axis, source in self.pipeline.open.items() if source.task in here]
             if not known:
                 break
             for axis in known:
@@ -108,18 +129,28 @@ class Planner:
     def _plan_all(
         self, targets: Sequence[str], force: bool, detail: bool
     ) -> tuple[list[Planned], dict[str, ShortRecord]]:
-        """Plan the tasks, as far as the values of their matrices are known, and return those with a result too."""
+        """Plan the tasks, as far as the values of their matrices are known; return the records of results, too."""
         selected = self.pipeline.select(targets)
         self._check_files(selected)
         forced = self.forced(targets) if force else set()
         records: dict[str, ShortRecord] = {}
-        planned = []
-        for task in selected:
-            one = self._plan_task(task, records, task.id in forced, detail)
-            if one.record:
-                records[task.id] = one.record
-            planned.append(one)
+        planned: list[Planned] = []
+        for _, group in groupby(selected, key=lambda task: task.name):  # none of which waits for another
+            some = self._with_offers([self._plan_task(task, records, task.id in forced, detail) for task in group])
+            records |= {one.task.id: record for one in some if (record := one.record or one.offer)}
+            planned += some
         return planned, records
+
+    def _with_offers(self, planned: list[Planned]) -> list[Planned]:
+        """Return the same with the tasks to fetch that other machines have computed."""
+        missing = {
+            one.task.id: (one.task, one.resolved)
+            for one in planned
+            if one.state == "run" and one.resolved and one.why != FORCED
+        }
+        offers = self._remote.offers(list(missing.values())) if self._remote and missing else {}
+        found = {task: offers[one.fingerprint] for task, (_, one) in missing.items() if one.fingerprint in offers}
+        return [_fetching(one, *found[one.task.id]) if one.task.id in found else one for one in planned]
 
     def forced(self, targets: Sequence[str]) -> set[str]:
         """Return the tasks that a forced run of `targets` runs anew: those named, else all."""
@@ -317,3 +348,10 @@ class Planner:
             for record, place in earlier
         ]
         return min(found, key=lambda pair: len(pair[0]))  # of equally near ones the newest
+
+
+def _fetching(planned: Planned, record: TaskRecord, size: int) -> Planned:
+    """Return a task that was to run, with a result of another machine."""
+    text = f"{record.user} computed it on {record.host}"
+    reason = Reason("remote", text, record.host, detail=(f"{size / 1e6:,.1f} MB to fetch",))
+    return replace(planned, state="fetch", reasons=(reason,), compared="", offer=ShortRecord.of(record), size=size)

@@ -12,7 +12,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 TaskState = Literal["succeeded", "failed", "killed"]
-RunTaskState = Literal["succeeded", "cached", "failed", "killed", "skipped"]
+RunTaskState = Literal["succeeded", "fetched", "cached", "failed", "killed", "skipped"]
+REUSED = ("fetched", "cached")  # made by an earlier run, on another machine or here
+DONE = ("succeeded", *REUSED)
 RunState = Literal["succeeded", "failed", "killed"]
 
 
@@ -157,7 +159,7 @@ class RunTask(_Model):
     name: str  # the task's name in the pipeline file, without the matrix: "train"
     notebook: str
     state: RunTaskState
-    why: str  # "new", "parameter seed changed", "cached", "upstream dataset failed"
+    why: str  # "new", "parameter seed changed", "cached", "Ada computed it on builder"
     upstream: list[str]
     fingerprint: str | None = None
     folder: str | None = None

@@ -207,12 +207,13 @@ class Store:
                 time.sleep(_POLL)
             yield
 
-    def stage(self, folder: str, fingerprint: str) -> Path:
-        """Return a new, empty directory beside the result's place; what an earlier attempt left is removed."""
+    def stage(self, folder: str, fingerprint: str, keep: bool = False) -> Path:
+        """Return a directory beside the result's place: a new, empty one, or with `keep` what an attempt left."""
         staged = self.home(folder) / f"{fingerprint[:_SHORT]}.part"
         try:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir(parents=True)
+            if not keep:
+                shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(parents=True, exist_ok=keep)
         except OSError as error:
             raise StoreError(f"{self._project.relative(staged)} can't be made: {error.strerror}") from None
         return staged

@@ -20,6 +20,7 @@ Kind = Literal[
     "failed",
     "forced",
     "upstream",
+    "remote",
     "damage",
     "cell",
     "parameter",

@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 176, 62  # of a node, in pixels
 GAP_X, GAP_Y, MARGIN = 56, 20, 8
 _SWEEPS = 6
 # The worst first: it names the node's colour, and is what a reader looks for.
-SEVERITY: tuple[RunTaskState, ...] = ("failed", "killed", "skipped", "succeeded", "cached")
+SEVERITY: tuple[RunTaskState, ...] = ("failed", "killed", "skipped", "succeeded", "fetched", "cached")
 
 
 class Bend(NamedTuple):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _STAMP = re.compile(r'<meta name="generator" content="Caderno ([0-9a-f]{16})">')
 # Sign and word for each state: colour alone says nothing to a colour-blind reader or a black-and-white print.
-SIGNS = {"succeeded": "✓", "cached": "↺", "failed": "✕", "killed": "■", "skipped": "–"}
+SIGNS = {"succeeded": "✓", "fetched": "↓", "cached": "↺", "failed": "✕", "killed": "■", "skipped": "–"}
 
 
 def render(template: str, **context: Any) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from caderno.plan.records import RunRecord, TaskRecord
+from caderno.plan.records import REUSED, RunRecord, TaskRecord
 from caderno.plan.store import NOTEBOOK, PAGE, RUNS, Store, read_record
 from caderno.project import Project
 from caderno.report.dag import tally
@@ -181,7 +181,7 @@ def _rows(project: Project, run: RunRecord, read: Callable[[Path], TaskRecord | 
     rows = {}
     for task in run.tasks:
         record = read(project.root / task.folder) if task.folder else None
-        if record and (record.fingerprint, record.run) != (task.fingerprint, run.run) and task.state != "cached":
+        if record and (record.fingerprint, record.run) != (task.fingerprint, run.run) and task.state not in REUSED:
             record = None
         page = None
         if task.folder and task.fingerprint:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from caderno.plan.environment import masked
-from caderno.plan.records import TaskRecord
+from caderno.plan.records import DONE, TaskRecord
 
 # What a file name may hold on every system that a zipped report may be opened on.
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+|^[.-]+")
@@ -45,7 +45,7 @@ def diff_name(old: TaskRecord, new: TaskRecord) -> str:
 
 
 def _attempt(fingerprint: str, state: str) -> str:
-    return fingerprint[:16] + ("" if state in ("succeeded", "cached") else ".failed")
+    return fingerprint[:16] + ("" if state in DONE else ".failed")
 
 
 def run_name(run: str) -> str:

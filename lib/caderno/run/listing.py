@@ -23,12 +23,15 @@ from caderno.run.console import ListingConsole, clean, new_table
 from caderno.run.folds import Line, base, fold
 from caderno.run.progress import counted, duration
 from caderno.spec import UNSET, Task
+from caderno.spec.matrix import UNKNOWN
 
 if TYPE_CHECKING:
     from caderno.report import Diff
 
 _STYLES = {
     "cached": "dim green",
+    "fetch": "green",
+    "fetched": "green",
     "run": "cyan",
     "wait": "yellow",
     "succeeded": "green",
@@ -43,8 +46,10 @@ def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False, eve
 
     With `every_reason`, each stands on a line of its own, with how the code is reached and how cells differ.
     """
+    from caderno.report.text import size
+
     lines = [Line(planned.state, planned.why, (planned.task.id,)) for planned in plan.tasks]
-    folded = lines if unfold else fold(lines, named, ("run", "wait", "cached"))
+    folded = lines if unfold else fold(lines, named, ("run", "wait", "fetch", "cached"))
     table = new_table("", "task", "why")
     by_id = {planned.task.id: planned for planned in plan.tasks}
     for line in folded:
@@ -55,7 +60,8 @@ def show_plan(plan: Plan, named: Collection[str] = (), unfold: bool = False, eve
     console.print(table)
     waiting = f", {counts['wait']:,} wait for them" if counts["wait"] else ""
     hint = "" if len(folded) == len(lines) else "  [dim](--all: a line each)[/]"
-    console.print(f"{counts['run']:,} to run{waiting}, {counts['cached']:,} cached{hint}")
+    there = f", {counts['fetch']:,} to fetch ({size(sum(one.size for one in plan.tasks))})" if counts["fetch"] else ""
+    console.print(f"{counts['run']:,} to run{waiting}{there}, {counts['cached']:,} cached{hint}")
 
 
 def _reasons(planned: Planned) -> str:
@@ -72,14 +78,21 @@ def _reasons(planned: Planned) -> str:
 
 
 def plan_as_json(plan: Plan) -> str:
-    """Return a plan as one JSON object: what `plan --why` shows, for programs."""
+    """Return a plan as one JSON object: what `plan --why` shows, for programs.
+
+    The value of an axis is null where it is known only when an upstream has run.
+    """
     tasks = [
         {
             "task": planned.task.id,
+            "name": planned.task.name,
+            "axes": {axis: None if value is UNKNOWN else value for axis, value in planned.task.axes.items()},
+            "upstream": planned.task.upstream,
             "state": planned.state,
             "why": planned.why,
             "fingerprint": planned.resolved.fingerprint if planned.resolved else None,
             "compared": planned.compared or None,
+            "size": planned.size,
             "reasons": [asdict(reason) for reason in planned.reasons],
         }
         for planned in plan.tasks
@@ -97,7 +110,7 @@ def show_run(record: RunRecord, unfold: bool = False) -> None:
         f"in {duration(record.seconds)}, {record.started.astimezone():%Y-%m-%d %H:%M:%S}, by {escape(record.user)}"
     )
     lines = [Line(task.state, task.why, (task.task,), task.seconds) for task in record.tasks]
-    folded = lines if unfold else fold(lines, order=("failed", "killed", "skipped", "succeeded", "cached"))
+    folded = lines if unfold else fold(lines, order=("failed", "killed", "skipped", "succeeded", "fetched", "cached"))
     table = new_table("", "task", "time", "why")
     for line in folded:
         seconds = duration(line.seconds) if line.state not in ("cached", "skipped") else ""

@@ -7,14 +7,29 @@ import traceback
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from caderno.errors import CadernoError, Stopped
-from caderno.events import Event, RunWarned, TaskCached, TaskFailed, TaskFinished, TaskSkipped, TasksUnfolded, Watcher
+from caderno.events import (
+    Event,
+    RunWarned,
+    TaskCached,
+    TaskFailed,
+    TaskFetched,
+    TaskFinished,
+    TaskSkipped,
+    TasksUnfolded,
+    Watcher,
+    now,
+)
 from caderno.plan.index import ShortRecord
 from caderno.plan.planner import Planner
 from caderno.plan.records import RunTask, RunTaskState, TaskRecord
+from caderno.plan.store import PAGE
 from caderno.spec import Task
+
+# A task's record, its directory, and how it came by its result.
+Done = tuple[TaskRecord, Path, Literal["computed", "fetched", "cached"]]
 
 
 class Outcomes:
@@ -46,7 +61,25 @@ class Outcomes:
         store.point_latest(task.folder, record.fingerprint)
         folder = store.relative_place(task.folder, record.fingerprint)
         self._leave(task, "cached", "cached", record.fingerprint, folder)
-        self.emit(TaskCached(run=self.run, task=task.id, fingerprint=record.fingerprint))
+        self.emit(
+            TaskCached(
+                run=self.run,
+                task=task.id,
+                fingerprint=record.fingerprint,
+                report=f"{folder}/report.html",
+                mlflow_run=record.mlflow_run,
+            )
+        )
+
+    def fetched(self, task: Task, record: TaskRecord, place: Path, started: datetime) -> None:
+        """Settle a task whose result has come from another machine."""
+        self.records[task.id] = ShortRecord.of(record)
+        folder = self._planner.project.relative(place)
+        seconds = round(max((now() - started).total_seconds(), 0.0), 3)
+        why = f"{record.user} computed it on {record.host}"
+        self._leave(task, "fetched", why, record.fingerprint, folder, started, seconds)
+        page = f"{folder}/{PAGE}"
+        self.emit(TaskFetched(run=self.run, task=task.id, fingerprint=record.fingerprint, seconds=seconds, report=page))
 
     def skipped(self, task: Task, why: str) -> None:
         """Settle a task that does not run."""
@@ -62,12 +95,13 @@ class Outcomes:
         """Settle a task that ran, be it to its end or not."""
         folder = self._planner.project.relative(place)
         self._leave(task, record.state, why, record.fingerprint, folder, record.started, record.seconds)
-        page = f"{folder}/report.html"
+        page = f"{folder}/{PAGE}"
         common: dict[str, Any] = {
             "run": self.run,
             "task": task.id,
             "fingerprint": record.fingerprint,
             "seconds": record.seconds,
+            "mlflow_run": record.tracking.run_id if record.tracking else None,
         }
         for warning in _warnings(record):
             self.emit(RunWarned(run=self.run, message=f"{task.id} {warning}"))

@@ -17,12 +17,15 @@ from rich.text import Text
 from caderno.events import (
     CellFinished,
     Event,
+    FetchStarted,
     RunFinished,
     RunStarted,
     RunWarned,
     TaskCached,
     TaskFailed,
+    TaskFetched,
     TaskFinished,
+    TaskPushed,
     TaskSkipped,
     TaskStarted,
     TasksUnfolded,
@@ -36,6 +39,7 @@ _SIGNS = {
     "waiting": ("·", "dim"),
     "running": ("▶", "cyan"),
     "succeeded": ("✓", "green"),
+    "fetched": ("↓", "green"),
     "cached": ("=", "dim green"),
     "failed": ("✗", "bold red"),
     "killed": ("✗", "bold red"),
@@ -122,6 +126,15 @@ class Progress:
                 self._start(event)
             case TaskCached():
                 self._settle(event.task, "cached", 0.0)
+            case FetchStarted():
+                note = f"{event.why}, {size(event.size)}"
+                self._rows[event.task] = _Row("running", began=time.monotonic(), note=note)
+            case TaskFetched():
+                self._settle(event.task, "fetched", event.seconds)
+                note = self._rows[event.task].note
+                self._line(event, f"fetched  {event.task} in {duration(event.seconds)} ({note})", event.task)
+            case TaskPushed():
+                self._line(event, f"sent     {event.task}, {size(event.size)}", event.task)
             case TaskStarted():
                 self._rows[event.task] = _Row("running", 0, event.cells, time.monotonic(), note=event.why)
                 self._line(event, f"started  {event.task} ({event.why})", event.task)
@@ -190,7 +203,7 @@ class Progress:
 
     def _table(self) -> RenderableType:
         counts = Counter(row.state for row in self._rows.values())
-        done = sum(counts[state] for state in ("succeeded", "cached", "failed", "killed", "skipped"))
+        done = sum(counts[state] for state in ("succeeded", "fetched", "cached", "failed", "killed", "skipped"))
         head = Text.assemble(
             (self._pipeline, "bold"), f"  {done} of {len(self._rows)} tasks  ", duration(time.monotonic() - self._began)
         )
@@ -248,7 +261,16 @@ class Progress:
             lines.append(_Line(f"{name} ×{len(members):,}", None, text, len(members) - len(loud)))
             lines += loud
         if len(lines) > room:
-            order = {"failed": 0, "killed": 0, "running": 0, "": 1, "waiting": 2, "skipped": 3, "succeeded": 4}
+            order = {
+                "failed": 0,
+                "killed": 0,
+                "running": 0,
+                "": 1,
+                "waiting": 2,
+                "skipped": 3,
+                "succeeded": 4,
+                "fetched": 4,
+            }
             kept = set(map(id, sorted(lines, key=lambda line: order.get(line.state, 5))[:room]))
             lines = [line for line in lines if id(line) in kept]
         return lines
@@ -334,5 +356,5 @@ def _first_line(text: str) -> str:
 
 def counted(counts: Counter[str] | dict[str, int]) -> str:
     """Return how many tasks are in which state, in words, the worst first."""
-    order = ("failed", "killed", "skipped", "running", "waiting", "succeeded", "cached")
+    order = ("failed", "killed", "skipped", "running", "waiting", "succeeded", "fetched", "cached")
     return ", ".join(f"{counts[state]:,} {state}" for state in order if counts.get(state)) or "no tasks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,21 +12,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caderno.errors import InvalidPipeline, Problem, StoreError, TrackingError, did_you_mean
-from caderno.events import CellFinished, RunFinished, RunStarted, RunWarned, TaskStarted, Watcher, now
-from caderno.plan.planner import FORCED, Plan, Planner, Resolved
-from caderno.plan.records import Cell, RunRecord, RunState, RunTask, TrackingRun
+from caderno.events import (
+    CellFinished,
+    FetchStarted,
+    RunFinished,
+    RunStarted,
+    RunWarned,
+    TaskPushed,
+    TaskStarted,
+    Watcher,
+    now,
+)
+from caderno.plan.planner import FORCED, Plan, Planned, Planner, Resolved
+from caderno.plan.records import REUSED, Cell, RunRecord, RunState, RunTask, TaskRecord, TrackingRun
 from caderno.run import journal as journals
 from caderno.run import provenance
 from caderno.run.context import RUN_TAG
 from caderno.run.outcomes import Outcomes
+from caderno.run.sharing import Sharing, any_unsent
 from caderno.run.stop import Stop
 from caderno.run.tracking import loaded_when_used
 from caderno.spec import Task
 
 if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
+    from caderno.remote import Elsewhere
     from caderno.run.kernels import KernelControl
-    from caderno.run.ledger import Ledger, Open
-    from caderno.run.scheduler import Done
+    from caderno.run.outcomes import Done
     from caderno.run.warm import Parent
     from caderno.run.worker import RunContext
 
@@ -37,14 +49,19 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # None
 class Options:
     """How to run: at most `jobs` tasks at once on `cores` processors; `fail_fast` starts nothing after a failure.
 
-    `command` is what a person types to do the same.
+    Without `retry` a task that fails is not tried again, whatever its `retries` say. A run that is `kept` has a record
+    even if all its results were there. `command` is what a person types to do the same.
+    `remote` has results of other machines, and takes those made here.
     """
 
     jobs: int
     cores: int
     fail_fast: bool = False
     warm: bool = True
+    retry: bool = True
+    kept: bool = False
     command: str = "caderno run"
+    remote: Elsewhere | None = None
 
 
 def execute(
@@ -52,8 +69,8 @@ def execute(
 ) -> tuple[RunRecord, int | None]:
     """Run `plan` and return (its record, the number of the signal that stopped it or None).
 
-    A task's failure is in the record, not raised. Raises TrackingError or InvalidPipeline before any kernel
-    starts, where MLflow can't be used or a kernel is not installed.
+    A task's failure is in the record, not raised. Raises TrackingError, RemoteError or InvalidPipeline before any
+    kernel starts, where MLflow or the remote can't be used or a kernel is not installed.
     """
     session = _Session(planner, plan, options, watchers)
     with session.stop.installed():
@@ -70,13 +87,19 @@ class _Session:
         self._outcomes = Outcomes(self.id, planner, watchers)
         self._started = now()
         self._began = time.monotonic()
+        self._computing = threading.Lock()
+        self._warm: Parent | None = None
+        self._context: RunContext | None = None  # made when the first task is computed
+        self._sharing = self._shared_by(options.remote) if options.remote else None
         self._user = provenance.user_name(planner.project.root) if plan.to_run else ""
         self._host = provenance.host_name()
         self._git = provenance.git_state(planner.project.root) if plan.to_run else None
 
     def run(self) -> RunRecord:
-        if self._plan.to_run:
+        if self._plan.to_compute:
             self._check_kernels()
+            if self._options.remote:
+                self._options.remote.ready()
         self._outcomes.emit(
             RunStarted(
                 run=self.id,
@@ -87,12 +110,17 @@ class _Session:
             )
         )
         self._make_up()
+        if self._options.remote:
+            self._options.remote.listen(self._warn)
+        if self._sharing and any_unsent(self._planner.project, self._plan.pipeline.name):
+            self._sharing.begin()
         if self._plan.to_run:
-            return self._finish(*self._run_tasks())
-        for planned in self._plan.tasks:
-            if planned.record:
-                self._outcomes.cached(planned.task, planned.record)
-        return self._finish(None, None)
+            self._run_tasks()
+        else:
+            for planned in self._plan.tasks:
+                if planned.record:
+                    self._outcomes.cached(planned.task, planned.record)
+        return self._finish()
 
     def _expected(self) -> dict[str, float]:
         """Return the seconds that each task which may run took in its latest record."""
@@ -109,17 +137,33 @@ class _Session:
             except TrackingError as error:  # it is kept, for a later run
                 self._warn(f"{error.message}; what earlier runs had to log there is still kept")
 
-    def _run_tasks(self) -> tuple[Ledger, Open]:
-        warm = self._parent()  # it loads while papermill and MLflow are imported here
-        try:
-            return self._run_with(warm)
-        finally:
-            if warm:
-                warm.close()
-
-    def _run_with(self, warm: Parent | None) -> tuple[Ledger, Open]:
-        from caderno.run.ledger import Ledger
+    def _run_tasks(self) -> None:
         from caderno.run.scheduler import Scheduler
+
+        try:
+            if self._plan.to_compute:
+                self._computed_in()
+            options = self._options
+            scheduler = Scheduler(
+                self._planner, self._outcomes, self._work, self._fetch, options.jobs, options.fail_fast, self.stop
+            )
+            scheduler.run(self._plan)
+        finally:
+            if self._warm:
+                self._warm.close()
+
+    def _computed_in(self) -> RunContext:
+        """Return what tasks are computed in: with MLflow's run, and the parent of warm kernels."""
+        with self._computing:
+            if self._context is None:
+                self._warm = self._parent()  # it loads while papermill and MLflow are imported here
+                self._context = self._new_context(self._warm)
+                if self._sharing:
+                    self._sharing.begin()
+            return self._context
+
+    def _new_context(self, warm: Parent | None) -> RunContext:
+        from caderno.run.ledger import Ledger
         from caderno.run.tracking import source_tags
         from caderno.run.worker import RunContext
 
@@ -127,33 +171,28 @@ class _Session:
         ledger = Ledger(project, name, self.id, self._warn)
         tags = source_tags(self._git, self._user) | {RUN_TAG: self.id, "caderno.pipeline": name}
         tags["mlflow.source.name"] = self._options.command
-        parent = ledger.start(f"{name} {self.id}", tags, self._planner.store.run_file(self.id))
-        context = RunContext(
+        return RunContext(
             run=self.id,
             planner=self._planner,
             ledger=ledger,
-            parent=parent,
+            parent=ledger.start(f"{name} {self.id}", tags, self._planner.store.run_file(self.id)),
             git=self._git,
             user=self._user,
             host=self._host,
             machine=provenance.machine(),
             warm=warm,
             threads=max(1, self._options.cores // self._options.jobs),
+            retry=self._options.retry,
+            remote=self._options.remote,
         )
-
-        def work(task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
-            return self._work(context, task, resolved, why, control)
-
-        options = self._options
-        Scheduler(self._planner, self._outcomes, work, options.jobs, options.fail_fast, self.stop).run(self._plan)
-        return ledger, parent
 
     def _parent(self) -> Parent | None:
         """Start the parent of warm kernels, if a task wants one."""
         from caderno.run.preload import wanted
         from caderno.run.warm import Parent
 
-        tasks = [planned.task for planned in self._plan.tasks if not (planned.record or planned.task.cold)]
+        planned = self._plan.to_compute or [one.task for one in self._plan.tasks if not one.record]
+        tasks = [task for task in planned if not task.cold]
         if not tasks or not self._options.warm or sys.platform != "linux":
             return None
         notebooks = {task.notebook.path: (task.notebook, self._planner.seen(task)) for task in tasks}
@@ -170,7 +209,7 @@ class _Session:
         from jupyter_client.kernelspec import KernelSpecManager
 
         known = KernelSpecManager().find_kernel_specs()
-        wanted = {p.task.notebook.name: p.task.notebook.kernel for p in self._plan.tasks if not p.record}
+        wanted = {task.notebook.name: task.notebook.kernel for task in self._plan.to_compute}
         problems = [
             Problem(name, f"asks for the kernel {kernel!r}, which is not installed", did_you_mean(kernel, known))
             for name, kernel in sorted(wanted.items())
@@ -179,9 +218,37 @@ class _Session:
         if problems:
             raise InvalidPipeline(problems)
 
-    def _work(self, context: RunContext, task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
+    def _shared_by(self, remote: Elsewhere) -> Sharing:
+        def sent(record: TaskRecord, seconds: float, size: int) -> None:
+            self._outcomes.emit(
+                TaskPushed(
+                    run=self.id, task=record.task, fingerprint=record.fingerprint, seconds=round(seconds, 3), size=size
+                )
+            )
+
+        planner = self._planner
+        return Sharing(
+            planner.project, planner.store, remote, self.id, sent, self._warn, lambda: self.stop.signal is not None
+        )
+
+    def _fetch(self, planned: Planned, control: KernelControl) -> Done | None:
+        from caderno.run.fetching import fetch
+
+        task, resolved = planned.task, planned.resolved
+        assert resolved
+        assert self._options.remote
+        self._outcomes.emit(
+            FetchStarted(
+                run=self.id, task=task.id, fingerprint=resolved.fingerprint, why=planned.why, size=planned.size
+            )
+        )
+        store = self._planner.store
+        return fetch(store, self._options.remote, task, resolved, lambda: control.reason is not None)
+
+    def _work(self, task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
         from caderno.run.worker import run_task
 
+        context = self._computed_in()
         cells = sum(bool(cell.source.strip()) for cell in task.notebook.cells)
         self._outcomes.emit(
             TaskStarted(run=self.id, task=task.id, fingerprint=resolved.fingerprint, why=why, cells=cells)
@@ -200,15 +267,21 @@ class _Session:
                 )
             )
 
-        return run_task(context, task, resolved, control, on_cell, force=why == FORCED)
+        done = run_task(context, task, resolved, control, on_cell, force=why == FORCED)
+        record, place, how = done
+        if self._sharing and how == "computed" and record.state == "succeeded":
+            self._sharing.send(record, place, anew=why == FORCED)
+        return done
 
-    def _finish(self, ledger: Ledger | None, parent: Open | None) -> RunRecord:
+    def _finish(self) -> RunRecord:
+        parent = self._context.parent if self._context else None
         record = self._record(parent.run if parent else None)
         project = self._planner.project
         page = project.reports / "index.html"
         unwritten: Exception | None = None
         try:
-            told = ledger is not None or self._planner.store.last_run() is None  # a full disk may have kept it
+            missing = self._planner.store.last_run() is None  # a full disk may have kept it
+            told = self._plan.to_run > 0 or missing or self._options.kept
             if told:
                 self._planner.store.save_run(record)
                 self._planner.save()
@@ -218,10 +291,12 @@ class _Session:
                 page = report.write_site(project, record)
         except Exception as error:  # MLflow is told all the same
             unwritten = error
-        if ledger and parent:
+        if self._context and parent:
             tags = self._links(record.tasks) | {"mlflow.note.content": _note(record)}
             place = self._planner.store.run_file(self.id)
-            ledger.end(parent, record.state, tags, place if place.exists() else None)
+            self._context.ledger.end(parent, record.state, tags, place if place.exists() else None)
+        if self._sharing:
+            self._sharing.wait()
         self._outcomes.emit(
             RunFinished(
                 run=self.id,
@@ -263,11 +338,11 @@ class _Session:
         )
 
     def _links(self, tasks: Sequence[RunTask]) -> dict[str, str]:
-        """Return for each cached task a tag that names the MLflow run which made its result."""
+        """Return for each task that was not computed a tag that names the MLflow run which made its result."""
         return {
             f"caderno.reused/{_tag_name(left.task)}": run
             for left in tasks
-            if left.state == "cached" and (run := self._outcomes.records[left.task].mlflow_run)
+            if left.state in REUSED and (run := self._outcomes.records[left.task].mlflow_run)
         }
 
 

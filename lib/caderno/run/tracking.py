@@ -38,6 +38,7 @@ T = TypeVar("T")
 _AWAY = re.compile("failed with (timeout )?exception|failed with error code 50[234]|too many 50[234]")  # no answer
 _SILENCE = re.compile("Connection refused|timed out|Connection aborted|Name or service not known|error code 50[234]")
 _BATCH = 100  # what MLflow takes in one log_batch of parameters or tags
+_RUNS = 1000  # that are asked for at once
 _METRICS = 1000  # the same, of metrics
 _ODD = re.compile(r"[^\w./ -]", re.ASCII)  # what MLflow admits in no metric's name
 _LITTLE = 1_000_000  # bytes: with less left, SQLite can't work
@@ -322,6 +323,42 @@ class Tracking:
         for start in range(0, len(every), _METRICS):
             self.client.log_batch(run.run_id, metrics=every[start : start + _METRICS])
         self.client.log_artifact(run.run_id, str(file))
+
+    @_guarded
+    def tagged(self, tags: Mapping[str, str], name: str) -> dict[str, str]:
+        """Return the runs of this experiment that have these tags, by their tag `name`; of equal ones the newest."""
+        query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], query, order_by=["attributes.start_time ASC"], max_results=_RUNS, page_token=token
+            )
+            found |= {run.data.tags[name]: run.info.run_id for run in page if name in run.data.tags}
+            token = page.token
+            if not token:
+                return found
+
+    @_guarded
+    def tag(self, run_id: str, name: str, value: str) -> None:
+        """Give a run a tag."""
+        self.client.set_tag(run_id, name, value)
+
+    @_guarded
+    def artifacts(self, run_id: str, folder: str) -> dict[str, int]:
+        """Return the files in a folder of a run's artifacts, with their sizes."""
+        found = self.client.list_artifacts(run_id, folder)
+        return {Path(one.path).name: one.file_size or 0 for one in found if not one.is_dir}
+
+    @_guarded
+    def upload(self, run_id: str, file: Path, folder: str) -> None:
+        """Put a file into a folder of a run's artifacts."""
+        self.client.log_artifact(run_id, str(file), folder)
+
+    @_guarded
+    def download(self, run_id: str, path: str, folder: Path) -> Path:
+        """Bring one of a run's artifacts into `folder`, and return where it is there."""
+        return Path(self.client.download_artifacts(run_id, path, str(folder)))
 
     @_guarded
     def finish(self, run_id: str, status: str, end: int | None = None) -> None:

@@ -16,13 +16,16 @@ from caderno.events import now
 from caderno.plan import digests
 from caderno.plan.planner import Planner, Resolved
 from caderno.plan.records import Cell, Failure, Git, Input, Output, TaskRecord
-from caderno.plan.store import LOG, NOTEBOOK, PAGE, read_record
+from caderno.plan.store import LOG, NOTEBOOK, PAGE
 from caderno.plan.tables import table_with
+from caderno.remote import Elsewhere
 from caderno.run import execute as executing
 from caderno.run.context import RUN_TAG
+from caderno.run.fetching import bring, here
 from caderno.run.kernels import KILLED, KernelControl
 from caderno.run.ledger import Ledger, Open
 from caderno.run.masking import Mask
+from caderno.run.outcomes import Done
 from caderno.run.tracking import Model, source_tags
 from caderno.run.warm import Parent
 from caderno.run.watching import Watch, undeclared, watch_for
@@ -43,6 +46,8 @@ class RunContext:
     machine: str
     warm: Parent | None  # of the kernels; None where each starts cold
     threads: int  # native threads that a task may use for each of its cpus
+    retry: bool = True  # whether tasks that fail are tried again, as their retries say
+    remote: Elsewhere | None = None  # where results of other machines are
 
 
 def run_task(
@@ -52,27 +57,33 @@ def run_task(
     control: KernelControl,
     on_cell: Callable[[int, Cell], None],
     force: bool = False,
-) -> tuple[TaskRecord, Path, bool]:
-    """Run one task and return (record, its directory, whether it ran here).
+) -> Done:
+    """Run one task to its record, unless its result is there by now, here or on another machine.
 
     While another run computes the same fingerprint this waits, and then uses its result.
     """
-    store = context.planner.store
-    with store.lock(resolved.fingerprint, given_up=lambda: control.reason is not None):
+    store, remote = context.planner.store, context.remote
+
+    def given_up() -> bool:
+        return control.reason is not None
+
+    with store.lock(resolved.fingerprint, given_up):
         if not force:
-            place = store.place(task.folder, resolved.fingerprint)
-            found, _ = store.find(task.folder, resolved.fingerprint)
-            whole = read_record(place) if found else None
-            if whole:
-                return whole, place, False
-        for _ in range(task.retries + 1):
+            if found := here(store, task, resolved):
+                return (*found, "cached")
+            brought = None
+            if remote and remote.ask(task, resolved):
+                brought = bring(store, remote, task, resolved, given_up)
+            if brought:
+                return (*brought, "fetched")
+        for _ in range(task.retries + 1 if context.retry else 1):
             control.renew()
             record, place = _attempt(context, task, resolved, control, on_cell)
             if record.state != "failed":
                 break
         if record.state == "succeeded":
             store.point_latest(task.folder, record.fingerprint)
-        return record, place, True
+        return record, place, "computed"
 
 
 def _attempt(

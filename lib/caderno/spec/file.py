@@ -287,6 +287,11 @@ class PipelineFile(_Mapping):
         None,
         description="module:function under lib/ that makes the Flask blueprint which `caderno serve` mounts, too.",
     )
+    remote: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Where results are kept for other machines: a shared folder, a URL such as s3://bucket/prefix, or "
+        "mlflow; the variable CADERNO_REMOTE goes before.",
+    )
     tasks: Annotated[dict[Name, TaskFile], Field(min_length=1)] = Field(
         description="The tasks by name; edges come from their inputs."
     )

@@ -115,7 +115,7 @@ class Pipeline:
     `preload` are the modules that warm kernels have imported, None for those that notebooks import.
     `open` names the outputs that the values of matrices will come from, by task of the file and axis.
     `gate` are the rules for its models, which with `delivery` "automatic" a run itself applies. `routes` names the
-    function that makes addresses of its own for the prediction service.
+    function that makes addresses of its own for the prediction service. `remote` is where other machines' results are.
     """
 
     name: str
@@ -128,6 +128,7 @@ class Pipeline:
     gate: GateFile | None = None
     delivery: str = "manual"
     routes: str | None = None
+    remote: str | None = None
     _unfold: Callable[[Mapping[OpenAxis, Sequence[Any]]], Pipeline] | None = field(default=None, repr=False)
 
     @property

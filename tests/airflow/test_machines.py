@@ -1,0 +1,23 @@
+"""One DAG on two machines: its tasks land on both, and the results are those of a local run."""
+
+from __future__ import annotations
+
+import pytest
+from together import Local, Site
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+
+
+def test_the_tasks_of_a_dag_run_on_both_machines_with_the_results_of_a_local_run(site: Site, local: Local) -> None:
+    tally = site.tally.now()
+    run = site.run("2026-02-20")
+    hosts = {one["task_id"]: set[str]() for one in site.rig.client.tasks(site.dag, run)}
+    for one in site.rig.client.tasks(site.dag, run):
+        hosts[one["task_id"]].add(one["hostname"])
+    assert hosts["gather"] == {"m1"}
+    assert hosts["join"] == {"m2"}
+    assert hosts["measure"] <= {"m1", "m2"}
+    assert len(tally.count("ended")) == 6
+    assert set(tally.count("ended").values()) == {1}
+    assert site.results() == local("2026-02-20")
+    assert not site.running()
