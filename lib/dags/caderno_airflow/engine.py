@@ -112,9 +112,10 @@ class Engine:
                     on_event(event)
             ended.out = "".join(kept)
             ended.code = process.wait()
-            aside.join(5)
         finally:
             self.stop()
+            aside.join(5)  # of what it read last
+            process.stdout.close()
         return ended
 
     def stop(self) -> None:
@@ -130,9 +131,10 @@ class Engine:
 
 
 def _listen(stream: IO[str], tail: deque[str], say: Callable[[str], None]) -> None:
-    for text in stream:
-        tail.append(text.rstrip("\n"))
-        say(text.rstrip("\n"))
+    with stream:
+        for text in stream:
+            tail.append(text.rstrip("\n"))
+            say(text.rstrip("\n"))
 
 
 def event_in(text: str) -> Event | None:
