@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+
+from caderno.spec import file, yaml
 from caderno_airflow import description, documents
 from caderno_airflow.description import Pipeline, Schedule
 from caderno_airflow.documents import Invalid
-
-from caderno.spec import file, yaml
 
 HEAD = "name: small\nschedule: '@daily'\n"
 
@@ -27,6 +27,14 @@ def problems(folder: Path, text: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
+def a(keys: str, other: str = "notebook: b.ipynb") -> str:
+    return f"tasks:\n  a: {{{keys}}}\n  b: {{{other}}}\n"
+
+
+def scheduled(schedule: str) -> str:
+    return f"name: small\nschedule: {schedule}\n{a('notebook: a.ipynb')}"
+
+
 def test_the_keys_are_those_of_the_engine() -> None:
     assert file.PipelineFile.model_fields.keys() == description.PIPELINE_KEYS
     assert file.TaskFile.model_fields.keys() == description.TASK_KEYS
@@ -35,7 +43,24 @@ def test_the_keys_are_those_of_the_engine() -> None:
 
 @pytest.mark.parametrize(
     "scalar",
-    ["no", "2013-10-01", "12:30", "010", "1e-5", "0x1f", "0o17", "~", "", "True", ".inf", "+1", "-.5", "on", "'1'", "1_000"],
+    [
+        "no",
+        "2013-10-01",
+        "12:30",
+        "010",
+        "1e-5",
+        "0x1f",
+        "0o17",
+        "~",
+        "",
+        "True",
+        ".inf",
+        "+1",
+        "-.5",
+        "on",
+        "'1'",
+        "1_000",
+    ],
 )
 def test_scalars_are_read_as_the_engine_reads_them(tmp_path: Path, scalar: str) -> None:
     (tmp_path / "x.yaml").write_text(f"x: {scalar}\n")
@@ -119,17 +144,17 @@ tasks: {data: {notebook: d.ipynb}, train: {notebook: t.ipynb}}
         ("a: &a [*a]\n", "params/small.yaml:1"),
         (HEAD.replace("small", "other"), "params/small.yaml:1: is named 'other', its file small.yaml"),
         (HEAD, "params/small.yaml:1: a pipeline needs tasks"),
-        (HEAD + "tasks:\n  a: {notebook: a.ipynb, retires: 1}\n", "4: unknown key 'retires' in tasks.a; did you mean 'retries'?"),
-        (HEAD + "tasks:\n  a:\n    notebook: a.ipynb\n    retries: -1\n", "6: retries must be a whole number, at least 0"),
-        (HEAD + "tasks:\n  a: {notebook: a.ipynb, timeout: soon}\n", "4: timeout: a duration is a number with a unit"),
-        (HEAD + "tasks:\n  a: {notebook: a.ipynb, inputs: {x: bb.y}}\n  b: {notebook: b.ipynb}\n", "4: there is no task 'bb'; did you mean 'b'?"),
-        (HEAD + "tasks:\n  a: {notebook: a.ipynb, after: [b]}\n  b: {notebook: b.ipynb, after: [a]}\n", "tasks wait for each other"),
-        ("name: small\nschedule: {timezone: Mars}\ntasks: {a: {notebook: a.ipynb}}\n", "2: there is no time zone 'Mars'"),
-        ("name: small\nschedule: {timezone: UTC}\ntasks: {a: {notebook: a.ipynb}}\n", "2: schedule.cron is missing"),
-        ("name: small\nschedule: {cron: '@daily', start: soon}\ntasks: {a: {notebook: a.ipynb}}\n", "2: 'soon' is no day"),
-        ("name: small\nschedule: {cron: '@daily', catchup: no}\ntasks: {a: {notebook: a.ipynb}}\n", "2: catchup must be true or false"),
+        (HEAD + a("notebook: a.ipynb, retires: 1"), "4: unknown key 'retires' in tasks.a; did you mean 'retries'?"),
+        (HEAD + a("notebook: a.ipynb, retries: -1"), "4: retries must be a whole number, at least 0"),
+        (HEAD + a("notebook: a.ipynb, timeout: soon"), "4: timeout: a duration is a number with a unit"),
+        (HEAD + a("notebook: a.ipynb, inputs: {x: bb.y}"), "4: there is no task 'bb'; did you mean 'b'?"),
+        (HEAD + a("notebook: a.ipynb, after: [b]", "after: [a]"), "tasks wait for each other"),
+        (scheduled("{timezone: Mars, cron: '@daily'}"), "2: there is no time zone 'Mars'"),
+        (scheduled("{timezone: UTC}"), "2: schedule.cron is missing"),
+        (scheduled("{cron: '@daily', start: soon}"), "2: 'soon' is no day such as 2013-11-05"),
+        (scheduled("{cron: '@daily', catchup: no}"), "2: catchup must be true or false, not 'no'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, text: str, said: str) -> None:
     assert said in "\n".join(problems(tmp_path, text))
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from caderno_airflow import engine
-from caderno_airflow.engine import Engine, EngineMissing, Event
 
 from caderno.report import text
 from caderno.run.feed import schema
+from caderno_airflow import engine
+from caderno_airflow.engine import Engine, EngineMissing, Event
 
 FOLDER = Path(engine.__file__).parent
 KEEPER = FOLDER / "keeper.py"
@@ -184,7 +184,14 @@ def test_a_killed_keeper_has_the_engine_end_in_order(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_event_has_a_line() -> None:
-    values = {"string": "text", "integer": 3, "number": 1.5, "array": ["a"], "object": {"succeeded": 2}, "boolean": True}
+    values = {
+        "string": "text",
+        "integer": 3,
+        "number": 1.5,
+        "array": ["a"],
+        "object": {"succeeded": 2},
+        "boolean": True,
+    }
     for kind in schema()["oneOf"]:
         event = {"event": kind["title"]}
         for name, shape in kind["properties"].items():
@@ -203,9 +210,14 @@ def test_an_event_of_a_kind_that_is_not_known_is_told_too() -> None:
 
 def test_a_failure_shows_where_and_how() -> None:
     event = {
-        "event": "task_failed", "task": "a", "error": "ValueError: no", "notebook": "a.ipynb", "cell": 3, "source": "x = 1\n",
-        "traceback": "Traceback …", "report": None, "fingerprint": None, "seconds": 1.0, "killed": False,
-    }  # fmt: skip
+        "event": "task_failed",
+        "task": "a",
+        "error": "ValueError: no",
+        "notebook": "a.ipynb",
+        "cell": 3,
+        "source": "x = 1\n",
+        "traceback": "Traceback …",
+    }
     assert engine.told(event) == ("error", "a: ValueError: no (a.ipynb, cell 3)\nx = 1\nTraceback …")
 
 
@@ -213,7 +225,13 @@ def test_results_say_what_was_computed_and_what_reused() -> None:
     events: list[Event] = [
         {"event": "task_cached", "task": "up", "fingerprint": "f" * 64, "mlflow_run": "1"},
         {"event": "task_cached", "task": "train[model=a b]", "fingerprint": "a" * 64, "mlflow_run": "2"},
-        {"event": "task_finished", "task": "train[model=c]", "fingerprint": "b" * 64, "mlflow_run": "3", "seconds": 2.0},
+        {
+            "event": "task_finished",
+            "task": "train[model=c]",
+            "fingerprint": "b" * 64,
+            "mlflow_run": "3",
+            "seconds": 2.0,
+        },
     ]
     one, two = engine.results(events, "train", "p")
     assert (one["state"], one["mlflow_run"], two["state"], two["seconds"]) == ("reused", "2", "computed", 2.0)
@@ -221,7 +239,11 @@ def test_results_say_what_was_computed_and_what_reused() -> None:
     assert two["report"] == f"reports/p/train.model=c.{'b' * 16}.html"
 
 
-@pytest.mark.parametrize("task", ["a", "train[model=forest]", "train[model=a b,fold=2]", "t[x=é]", "t[x=" + "y" * 200 + "]"])
+@pytest.mark.parametrize(
+    "task", ["a", "train[model=forest]", "train[model=a b,fold=2]", "t[x=é]", "t[x=" + "y" * 200 + "]"]
+)
 @pytest.mark.parametrize("state", ["succeeded", "failed"])
 def test_pages_are_named_as_the_engine_names_them(task: str, state: str) -> None:
-    assert engine.page_name(task, "0123456789abcdef" * 4, state) == text.result_name(task, "0123456789abcdef" * 4, state)
+    assert engine.page_name(task, "0123456789abcdef" * 4, state) == text.result_name(
+        task, "0123456789abcdef" * 4, state
+    )

@@ -69,7 +69,10 @@ def command(project: Path) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment for the engine: this one without what is Airflow's, its secrets above all."""
-    return {name: value for name, value in os.environ.items() if not _NOT_PASSED.search(name)}
+    own = str(Path(sys.executable).parent)
+    path = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != own]
+    kept = {name: value for name, value in os.environ.items() if not _NOT_PASSED.search(name)}
+    return kept | {"PATH": os.pathsep.join(path)}
 
 
 class Engine:
