@@ -69,7 +69,10 @@ def command(project: Path) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the environment for the engine: this one without what is Airflow's, its secrets above all."""
-    return {name: value for name, value in os.environ.items() if not _NOT_PASSED.search(name)}
+    own = str(Path(sys.executable).parent)
+    path = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != own]
+    kept = {name: value for name, value in os.environ.items() if not _NOT_PASSED.search(name)}
+    return kept | {"PATH": os.pathsep.join(path)}
 
 
 class Engine:
@@ -112,9 +115,10 @@ class Engine:
                     on_event(event)
             ended.out = "".join(kept)
             ended.code = process.wait()
-            aside.join(5)
         finally:
             self.stop()
+            aside.join(5)  # of what it read last
+            process.stdout.close()
         return ended
 
     def stop(self) -> None:
@@ -130,9 +134,10 @@ class Engine:
 
 
 def _listen(stream: IO[str], tail: deque[str], say: Callable[[str], None]) -> None:
-    for text in stream:
-        tail.append(text.rstrip("\n"))
-        say(text.rstrip("\n"))
+    with stream:
+        for text in stream:
+            tail.append(text.rstrip("\n"))
+            say(text.rstrip("\n"))
 
 
 def event_in(text: str) -> Event | None:

@@ -94,7 +94,8 @@ def _below(top: int) -> list[int]:
             continue
         if state != "Z":
             parents[int(entry.parent.name)] = int(parent)
-    found, level = [], {top}
+    found: list[int] = []
+    level = {top}
     while level := {pid for pid, parent in parents.items() if parent in level}:
         found += level
     return found
