@@ -149,7 +149,8 @@ def hours(table: pd.DataFrame, title: str) -> Figure:
     ax.bar(table.index, table["flights"], color="0.85", label="scheduled")
     ax.bar(table.index, table["expected"], color=SPARE[1], label="expected to leave late")
     ax.set(title=title, xlabel="hour of the scheduled departure", ylabel="flights", xticks=table.index)
-    ax.legend(frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(0, 1))
+    ax.set_ylim(0, 1.2 * table["flights"].max())
+    ax.legend(frameon=False, ncols=2, loc="upper left")
     return fig
 
 
