@@ -152,12 +152,30 @@ def test_the_flights_of_the_day_are_scored(project: Path, second: RunRecord) -> 
     assert table["probability"].nunique() > 300
 
 
+def test_the_page_of_a_task_tells_how_to_run_the_day_again(project: Path, second: RunRecord) -> None:
+    page = (project / "reports" / "daily" / "unseen.html").read_text()
+    assert "caderno run unseen --pipeline daily --profile smoke-daily --day 2013-11-13" in page
+
+
 def test_how_the_predictions_held_up_is_logged(project: Path, second: RunRecord) -> None:
     metrics = json.loads(caderno(project, "show", "monitor", "--pipeline", "daily", "--json").stdout)["metrics"]
     assert metrics["days"] == 13
     assert metrics["roc_auc_low"] < metrics["roc_auc"] < metrics["roc_auc_high"]
     assert metrics["roc_auc"] > 0.65
     assert metrics["excess_low"] < metrics["excess"] < metrics["excess_high"]
+
+
+@pytest.mark.parametrize("name", ["calendar", "unseen", "score", "monitor"])
+def test_a_notebook_also_runs_by_hand_on_the_latest_results(project: Path, second: RunRecord, name: str) -> None:
+    notebook = project / "notebooks" / "daily" / f"{name}.ipynb"
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db", "MLFLOW_EXPERIMENT_NAME": "daily"}
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(notebook), os.devnull, "--cwd", str(notebook.parent)],
+        env=environment(project) | store,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +191,7 @@ def test_a_day_without_data_is_told_and_no_model_comes_of_it(
     record = run(project, day, code=1)
     assert {one.task for one in record.tasks if one.state == "failed"} == {"calendar"}
     assert not [one for one in record.tasks if one.name in ("train", "score", "monitor") and one.folder]
-    assert told in caderno(project, "status", "--pipeline", "daily").stdout
+    assert told in caderno(project, "run", "calendar", "--pipeline", "daily", "--day", day).stdout
 
 
 def test_a_day_that_has_not_arrived_is_run_when_it_has(make: Make, project: Path, second: RunRecord) -> None:

@@ -189,6 +189,7 @@ class _Unfolder:
             self.file.gate,
             self.file.delivery,
             self.file.routes,
+            self.day,
             closed,
         )
 
