@@ -193,6 +193,7 @@ def test_a_day_without_data_is_told_and_no_model_comes_of_it(
     assert told in caderno(project, "run", "calendar", "--pipeline", "daily", "--day", day).stdout
 
 
+@pytest.mark.slow
 def test_a_day_that_has_not_arrived_is_run_when_it_has(make: Make, project: Path, second: RunRecord) -> None:
     later = make("later")
     shutil.copytree(project / "data", later / "data", dirs_exist_ok=True, symlinks=True)
