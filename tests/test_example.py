@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = (ROOT / "notebooks").rglob("[!.]*.ipynb")
+NOTEBOOKS = [path for path in (ROOT / "notebooks").rglob("[!.]*.ipynb") if path.parent.name != "daily"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 

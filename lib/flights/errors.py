@@ -1,11 +1,12 @@
 """What can be wrong with data from elsewhere.
 
     FlightsError
+    ├── DayError               the day of a run is none, or there are no data for it
     ├── SourceError            a source cannot be read as what it should be: missing, empty, cut off, of another shape
     │   └── UnavailableError   a service or database did not answer, after all attempts
     └── ContractError          it can be read, but its content breaks the contract; lists every breach
 
-All are `ValueError`s too. Each says which file or URL, what is wrong with it, and what to do.
+All are `ValueError`s too. Each says which file, URL or day, what is wrong with it, and what to do.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from dataclasses import dataclass
 
 class FlightsError(ValueError):
     """Anything that stops work on flights because of the data, not of the code."""
+
+
+class DayError(FlightsError):
+    """A run of the day `day` can't be: `problem` says why, `remedy` what to do."""
+
+    def __init__(self, day: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{day}: {problem}\nWhat to do: {remedy}")
+        self.day, self.problem, self.remedy = day, problem, remedy
 
 
 class SourceError(FlightsError):

@@ -6,6 +6,8 @@ would. All intervals here take the *day* as the unit.
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -78,6 +80,8 @@ def plot_share(shares: pd.DataFrame, ax: Axes, title: str, label: str, overall: 
 
 
 def said(shares: pd.DataFrame, group: str | int) -> str:
-    """A group's share in words, such as "33.8 % ± 1.9"."""
+    """A group's share in words, such as "33.8 % ± 1.9"; without an interval where there is none, of a single day."""
     late, low, high = (float(shares[name][group]) for name in ("late", "low", "high"))
+    if math.isnan(low):
+        return f"{100 * late:.1f} %"
     return f"{100 * late:.1f} % ± {50 * (high - low):.1f}"

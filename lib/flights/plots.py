@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -104,6 +105,52 @@ def by_group(table: pd.DataFrame, title: str, label: str, names: Sequence[str]) 
     ax.set(title=title, xlabel=label, ylabel="ROC AUC")
     ax.grid(axis="y", alpha=0.3)
     fig.legend(frameon=False, ncols=len(names), loc="outside lower right", fontsize="small")
+    return fig
+
+
+def days(table: pd.DataFrame, roc_auc: float, candidate: str) -> Figure:
+    """Shares of late flights, predicted and happened, and ROC AUC by day; `table` as `monitor.by_day` gives it."""
+    fig, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 5), sharex=True, layout="constrained", dpi=110)
+    above.plot(table.index, 100 * table["happened"], "o-", color="0.35", markersize=4, linewidth=1, label="happened")
+    above.plot(
+        table.index,
+        100 * table["predicted"],
+        "s-",
+        color=color(candidate, [candidate]),
+        markersize=4,
+        linewidth=1,
+        label="predicted",
+    )
+    above.set(title="Late or cancelled flights by day", ylabel="flights of the day (%)")
+    above.set_ylim(bottom=0)
+    above.legend(frameon=False, ncols=2)
+    below.axhline(0.5, color="0.45", linestyle="--", linewidth=1)
+    below.axhline(roc_auc, color=color(candidate, [candidate]), linewidth=1, alpha=0.5)
+    below.plot(table.index, table["roc_auc"], "o", color=color(candidate, [candidate]), markersize=4)
+    below.set(title="ROC AUC by day", ylabel="ROC AUC")
+    dates(below)
+    for ax in (above, below):
+        ax.grid(axis="y", alpha=0.3)
+    return fig
+
+
+def dates(ax: Axes) -> None:
+    """Write days below, such as "5 Nov"; none twice, however few there are."""
+    ax.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=10, interval_multiples=False))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(DateFormatter("%-d %b"))  # type: ignore[no-untyped-call]
+
+
+def hours(table: pd.DataFrame, title: str) -> Figure:
+    """How many flights are scheduled in each hour, and how many of them are expected to leave late.
+
+    `table` has a row an hour: `flights`, `expected`.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3), layout="constrained", dpi=110)
+    ax.bar(table.index, table["flights"], color="0.85", label="scheduled")
+    ax.bar(table.index, table["expected"], color=SPARE[1], label="expected to leave late")
+    ax.set(title=title, xlabel="hour of the scheduled departure", ylabel="flights", xticks=table.index)
+    ax.set_ylim(0, 1.2 * table["flights"].max())
+    ax.legend(frameon=False, ncols=2, loc="upper left")
     return fig
 
 

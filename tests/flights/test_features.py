@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,12 @@ from flights.board import NEVER, Departures
 from flights.errors import ContractError
 from flights.features import FEATURES, KEY, NUMBERS
 from flights.schemas import check
+from flights.schemas.bureau import bureau
 from flights.schemas.dataset import DATASET, RULES, rule
+from flights.sources.bureau import clean, read_bureau, up_to
+from flights.sources.registry import clean_airports, read_registry
+from flights.sources.weather import clean as clean_weather
+from flights.sources.weather import read_weather
 
 START = pd.Timestamp("2013-07-03 00:00", tz="America/New_York").tz_convert("UTC")  # before a holiday
 SPAN = 3 * 24 * 60  # minutes of schedule that random tables cover
@@ -301,6 +307,25 @@ def test_days_are_local_days_also_when_the_clocks_change():
     departures = Departures.of(frame)
     assert list(np.diff(departures.day)) == [1, 0]  # the third of November has 25 hours
     assert list(np.diff(departures.day_end)) == [25 * 60, 0]
+
+
+def test_the_rows_of_recent_flights_are_those_that_all_flights_give(sources: Path) -> None:
+    months = [f"2013-{month:02d}" for month in (8, 9, 10, 11)]
+    delivered = {month: read_bureau(sources / "bureau" / f"flights-{month}.csv") for month in months}
+    flights = {
+        month: clean(check(table, bureau(month, days=9 if month == "2013-11" else None), source=month))
+        for month, table in {**delivered, "2013-11": up_to(delivered["2013-11"], 9)}.items()
+    }
+    weather = pd.concat([clean_weather(read_weather(sources / "weather" / month, month)) for month in months])
+    registry = read_registry(sources / "registry.db")
+    fixed = weather, registry["planes"], clean_airports(registry["airports"])
+    whole = features.build(pd.concat(flights.values()), *fixed)
+    before = pd.concat([flights[month] for month in months[:-1]])
+    recent = features.build_recent(flights["2013-11"], before, *fixed)
+    assert len(recent) == len(flights["2013-11"])
+    pd.testing.assert_frame_equal(recent, whole.tail(len(recent)).reset_index(drop=True), check_exact=True)
+    forgetful = features.build_recent(flights["2013-11"], before.tail(3000), *fixed)
+    assert not forgetful.equals(recent)
 
 
 def whole_day() -> pd.DataFrame:

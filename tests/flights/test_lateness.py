@@ -88,4 +88,5 @@ def test_a_plot_shows_each_group_and_the_overall_share() -> None:
     assert ax.lines[0].get_ydata() == [30.0, 30.0]
     assert ax.get_ylabel() == "late or cancelled (%)"
     assert said(shares, "B") == "40.0 % ± 10.0"
+    assert said(shares.assign(low=np.nan, high=np.nan), "B") == "40.0 %"  # of a single day there is no interval
     plt.close(figure)

@@ -16,10 +16,11 @@ from flights.schemas import registry as registry_contracts
 from flights.schemas.bureau import FLIGHTS, bureau
 from flights.schemas.contract import between, missing_at_most, one_of, row_rule
 from flights.schemas.weather import weather
-from flights.sources.bureau import clean, read_bureau
+from flights.sources.bureau import clean, read_bureau, up_to
 from flights.sources.registry import clean_airports, read_registry
 from flights.sources.weather import clean as clean_weather
 from flights.sources.weather import read_weather
+from flights.sources.weather import up_to as weather_up_to
 
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -235,6 +236,35 @@ def test_every_month_of_flights_and_weather_keeps_its_contracts(month: str, sour
     observed = check(clean_weather(read_weather(folder, month)), weather(month), source=folder)
     assert len(flights) > 24_000
     assert len(observed) > 2_000
+
+
+@pytest.mark.parametrize("days", [1, 5, 28])
+@pytest.mark.parametrize("month", ["2013-02", "2013-11", "2013-12"])
+def test_a_month_keeps_its_contracts_from_its_first_day_on(month: str, days: int, sources: Path) -> None:
+    delivered = up_to(read_bureau(sources / "bureau" / f"flights-{month}.csv"), days)
+    assert set(check(delivered, bureau(month, days), source=month)["day"]) == set(range(1, days + 1))
+    observed = weather_up_to(read_weather(sources / "weather" / month, month), month, days)
+    check(clean_weather(observed), weather(month, days), source=month)
+    local = observed["observed"].dt.tz_convert("America/New_York")
+    assert (local.min().day, local.max().day, local.max().month) == (1, days, int(month[5:]))
+
+
+def test_a_day_that_is_lacking_so_far_is_refused(delivered: pd.DataFrame) -> None:
+    assert_among("table: there are days without any flight", breaches(up_to(delivered, 4), bureau("2013-01", 5)))
+
+
+def test_what_is_no_day_is_not_left_out_with_the_days_to_come(delivered: pd.DataFrame) -> None:
+    spoilt = delivered.copy()
+    spoilt.iloc[-1, spoilt.columns.get_loc("day")] = "x"
+    assert_among("day: cannot be read as Int64", breaches(up_to(spoilt, 5), bureau("2013-01", 5)))
+
+
+def test_a_storm_on_the_first_day_is_no_fault_of_the_file(delivered: pd.DataFrame) -> None:
+    day = up_to(delivered, 1).copy()
+    times = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
+    day.loc[day.index[:600], times] = None  # of 842 flights most never left
+    check(day, bureau("2013-01", 1), source="a day")
+    assert_among("dep_delay: more than 20% missing", breaches(day, bureau("2013-01")))
 
 
 TABLE_OF_FLIGHTS: dict[str, tuple[Spoil, str]] = {

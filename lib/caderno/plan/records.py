@@ -6,7 +6,7 @@ point: where a record can be read, its result is whole.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -132,6 +132,7 @@ class TaskRecord(_Model):
     machine: str = ""  # "Linux x86_64, 2 cores, 8.3 GB"
     params: dict[str, JsonValue]  # the resolved parameters, inputs and outputs apart
     overridden: list[str]  # those that differ from the notebook's defaults
+    day: date | None = None  # of the run that executed it
     inputs: dict[str, list[Input]]
     env: dict[str, str | None] = {}  # the environment variables that it lists; None where one is not set
     outputs: dict[str, Output]

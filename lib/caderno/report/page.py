@@ -90,6 +90,8 @@ def command(record: TaskRecord) -> str:
     words = ["caderno", "run", record.task, "--pipeline", record.pipeline]
     if record.profile:
         words += ["--profile", record.profile]
+    if record.day:
+        words += ["--day", str(record.day)]
     for parameter in record.overridden:
         if parameter in record.params and parameter not in matrix:
             words += ["-p", f"{name}.{parameter}={masked(_spelled(record.params[parameter]))}"]

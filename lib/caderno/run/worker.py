@@ -132,6 +132,7 @@ def _attempt_in(
         fingerprint=resolved.fingerprint,
         notebook=task.notebook.name,
         profile=context.planner.pipeline.profile,
+        day=context.planner.pipeline.day,
         run=context.run,
         started=started,
         seconds=round(time.monotonic() - began, 3),

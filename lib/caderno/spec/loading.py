@@ -190,6 +190,7 @@ class _Unfolder:
             self.file.delivery,
             self.file.routes,
             self.file.remote,
+            self.day,
             closed,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -115,7 +116,8 @@ class Pipeline:
     `preload` are the modules that warm kernels have imported, None for those that notebooks import.
     `open` names the outputs that the values of matrices will come from, by task of the file and axis.
     `gate` are the rules for its models, which with `delivery` "automatic" a run itself applies. `routes` names the
-    function that makes addresses of its own for the prediction service. `remote` is where other machines' results are.
+    function that makes addresses of its own for the prediction service. `remote` is where other machines' results are,
+    `day` what {{ ds }} stands for.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Pipeline:
     delivery: str = "manual"
     routes: str | None = None
     remote: str | None = None
+    day: date | None = None
     _unfold: Callable[[Mapping[OpenAxis, Sequence[Any]]], Pipeline] | None = field(default=None, repr=False)
 
     @property

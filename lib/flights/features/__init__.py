@@ -28,6 +28,9 @@ FAMILIES = {
 }
 
 
+HISTORY = pd.Timedelta(days=31)  # past days have 28 days' memory, and a flight that is not cancelled leaves within two
+
+
 def build(
     flights: pd.DataFrame, observations: pd.DataFrame, planes: pd.DataFrame, airports: pd.DataFrame
 ) -> pd.DataFrame:
@@ -47,3 +50,22 @@ def build(
     key[DAY] = local_day(departures.scheduled)
     key[LABEL] = departures.late
     return pd.concat([key, pd.DataFrame(columns)[NUMBERS]], axis=1)
+
+
+def build_recent(
+    flights: pd.DataFrame,
+    before: pd.DataFrame,
+    observations: pd.DataFrame,
+    planes: pd.DataFrame,
+    airports: pd.DataFrame,
+) -> pd.DataFrame:
+    """The rows that `build` makes of `flights` after those `before`, of which only what features reach back to is read.
+
+    `before` and `observations` may go back further; that changes nothing.
+    """
+    first = flights["scheduled_departure"].min()
+    reached = before[before["scheduled_departure"] >= first - HISTORY]
+    observed = observations[observations["observed"] >= first - HISTORY]
+    table = build(pd.concat([reached, flights], ignore_index=True), observed, planes, airports)
+    recent: pd.DataFrame = table[table["scheduled_departure"] >= first]
+    return recent.reset_index(drop=True)

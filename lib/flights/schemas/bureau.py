@@ -27,13 +27,22 @@ AIR_TIME = between(10, 900, "min")
 DISTANCE = between(10, 6000, "miles")
 
 
-def bureau(month: str) -> Contract:
-    """The contract for the bureau's file of a month ("2013-01"): text goes in, typed columns come out."""
+def bureau(month: str, days: int | None = None) -> Contract:
+    """The contract for the bureau's file of a month ("2013-01"): text goes in, typed columns come out.
+
+    `days` is how many of the month there are so far; then shares of missing values may be higher, as though the rest of
+    the month lacked none: a storm on the first day is no fault of the file.
+    """
     first = pd.Period(month, freq="M")
+    days = days or first.days_in_month
+
+    def missing(share: float) -> pa.Check:
+        return missing_at_most(min(1.0, share * first.days_in_month / days))
+
     whole = {
         "year": pa.Column("Int64", between(first.year, first.year)),
         "month": pa.Column("Int64", between(first.month, first.month)),
-        "day": pa.Column("Int64", between(1, first.days_in_month)),
+        "day": pa.Column("Int64", between(1, days)),
         "sched_dep_time": pa.Column("Int64", between(0, 2359, "hhmm")),
         "sched_arr_time": pa.Column("Int64", between(0, 2359, "hhmm")),
         "flight": pa.Column("int64", between(1, 9999)),
@@ -46,12 +55,12 @@ def bureau(month: str) -> Contract:
         "dest": pa.Column("str", AIRPORT),
     }
     with_gaps = {
-        "dep_time": pa.Column("Int64", [between(1, 2400, "hhmm"), missing_at_most(0.2)]),
-        "arr_time": pa.Column("Int64", [between(1, 2400, "hhmm"), missing_at_most(0.2)]),
-        "dep_delay": pa.Column("Int64", [DEPARTURE_DELAY, missing_at_most(0.2)]),
-        "arr_delay": pa.Column("Int64", [ARRIVAL_DELAY, missing_at_most(0.2)]),
-        "air_time": pa.Column("Int64", [AIR_TIME, missing_at_most(0.2)]),
-        "tailnum": pa.Column("str", [TAIL, missing_at_most(0.1)]),
+        "dep_time": pa.Column("Int64", [between(1, 2400, "hhmm"), missing(0.2)]),
+        "arr_time": pa.Column("Int64", [between(1, 2400, "hhmm"), missing(0.2)]),
+        "dep_delay": pa.Column("Int64", [DEPARTURE_DELAY, missing(0.2)]),
+        "arr_delay": pa.Column("Int64", [ARRIVAL_DELAY, missing(0.2)]),
+        "air_time": pa.Column("Int64", [AIR_TIME, missing(0.2)]),
+        "tailnum": pa.Column("str", [TAIL, missing(0.1)]),
     }
     for column in with_gaps.values():
         column.nullable = True
@@ -63,7 +72,7 @@ def bureau(month: str) -> Contract:
             row_rule(
                 lambda t: t["dep_time"].isna() == t["dep_delay"].isna(), "of dep_time and dep_delay, one is missing"
             ),
-            row_rule(lambda t: t["day"].nunique() == first.days_in_month, "there are days without any flight"),
+            row_rule(lambda t: t["day"].nunique() == days, "there are days without any flight"),
         ],
         unique=["origin", "carrier", "flight", "year", "month", "day", "sched_dep_time"],
         strict=True,

@@ -46,6 +46,11 @@ def read_bureau(path: str | Path) -> pd.DataFrame:
     return frame.replace(MISSING, None)
 
 
+def up_to(delivered: pd.DataFrame, day: int) -> pd.DataFrame:
+    """The month as delivered up to a day of it; what can't be read as a day stays, for the contract to tell."""
+    return delivered[~(pd.to_numeric(delivered["day"], errors="coerce") > day)]
+
+
 def clean(delivered: pd.DataFrame) -> pd.DataFrame:
     """The flights table: one row per scheduled flight, in the order of departure.
 

@@ -55,6 +55,12 @@ def read_weather(source: str | Path, month: str, patience: Patience | None = Non
     return frame.astype({"origin": "str"}).assign(observed=_hours(frame["observed"], source))
 
 
+def up_to(delivered: pd.DataFrame, month: str, day: int) -> pd.DataFrame:
+    """The month's observations up to the end of a day of it, by New York's clocks."""
+    end = pd.Timestamp(month, tz="America/New_York") + pd.DateOffset(days=day)
+    return delivered[delivered["observed"] < end]
+
+
 def clean(delivered: pd.DataFrame) -> pd.DataFrame:
     """The weather table: by airport and hour, with winds that cannot have blown (over `STRONGEST_GUST`) missing."""
     winds = ["wind_speed", "wind_gust"]

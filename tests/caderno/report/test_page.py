@@ -335,6 +335,11 @@ def test_the_command_spells_out_what_the_notebook_does_not_set_itself(samples: M
     ]
 
 
+def test_the_command_names_the_day_of_the_run(samples: ModuleType) -> None:
+    record = samples.record(task="score", profile="smoke", day="2013-11-05", params={}, overridden=[])
+    assert command(record) == "caderno run score --pipeline flights --profile smoke --day 2013-11-05"
+
+
 @pytest.mark.parametrize(
     ("url", "href"),
     [("https://mlflow.example/#/r/1", "https://mlflow.example/#/r/1"), ("javascript:alert(1)", None), (None, None)],
