@@ -120,12 +120,12 @@ class _Session:
     def _run_with(self, warm: Parent | None) -> tuple[Ledger, Open]:
         from caderno.run.ledger import Ledger
         from caderno.run.scheduler import Scheduler
-        from caderno.run.tracking import source_tags
+        from caderno.run.tracking import parent_tags, source_tags
         from caderno.run.worker import RunContext
 
         project, name = self._planner.project, self._plan.pipeline.name
         ledger = Ledger(project, name, self.id, self._warn)
-        tags = source_tags(self._git, self._user) | {RUN_TAG: self.id, "caderno.pipeline": name}
+        tags = source_tags(self._git, self._user) | parent_tags() | {RUN_TAG: self.id, "caderno.pipeline": name}
         tags["mlflow.source.name"] = self._options.command
         parent = ledger.start(f"{name} {self.id}", tags, self._planner.store.run_file(self.id))
         context = RunContext(
