@@ -13,7 +13,7 @@ TESTS ?=
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run test test-airflow lint types bench lab ui airflow sources lock clean
+.PHONY: help run release promote pack unpack test test-airflow lint types bench lab ui airflow sources lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -28,6 +28,18 @@ $(READY): requirements.lock pyproject.toml
 
 run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
 	@$(BIN)/caderno run $(SETTINGS)
+
+release: $(READY) ## register the best candidate of the last run, and let the gate decide
+	@$(BIN)/caderno release
+
+promote: $(READY) ## make the challenger the champion, if nothing is missing
+	@$(BIN)/caderno promote
+
+pack: ## put results, decisions and pages into delivery.tar, for another machine
+	tar -cf delivery.tar --exclude=data/sources --exclude=data/.caderno data reports
+
+unpack: ## take results, decisions and pages from delivery.tar
+	tar -xf delivery.tar
 
 test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(if $(SLOW),slow and not airflow,not slow and not airflow)" $(TESTS)
@@ -78,4 +90,4 @@ lock: ## pin and hash every dependency anew (needs uv)
 	$(PYTHON) tests/tools/environment.py > environment.yml
 
 clean: ## remove results, reports, caches and the environment
-	rm -rf $(VENV) data .airflow reports/*.html reports/*/ mlflow.db* mlartifacts .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) data delivery.tar .airflow reports/*.html reports/*/ mlflow.db* mlartifacts .mypy_cache .ruff_cache .pytest_cache

@@ -21,7 +21,7 @@ from environment import environment, locked
 ROOT = Path(__file__).parents[1]
 TOP = {
     *("notebooks", "params", "reports", "lib", "tests", "environment.yml", "README.md"),
-    *("pyproject.toml", "requirements.lock", "Makefile", "MLproject", "LICENSE"),
+    *("pyproject.toml", "requirements.lock", "Makefile", "MLproject", "Jenkinsfile", "Containerfile", "LICENSE"),
 }
 
 

@@ -164,12 +164,12 @@ class _Session:
 
     def _new_context(self, warm: Parent | None) -> RunContext:
         from caderno.run.ledger import Ledger
-        from caderno.run.tracking import source_tags
+        from caderno.run.tracking import parent_tags, source_tags
         from caderno.run.worker import RunContext
 
         project, name = self._planner.project, self._plan.pipeline.name
         ledger = Ledger(project, name, self.id, self._warn)
-        tags = source_tags(self._git, self._user) | {RUN_TAG: self.id, "caderno.pipeline": name}
+        tags = source_tags(self._git, self._user) | parent_tags() | {RUN_TAG: self.id, "caderno.pipeline": name}
         tags["mlflow.source.name"] = self._options.command
         return RunContext(
             run=self.id,

@@ -141,8 +141,9 @@ class Tracking:
 
         With `folder`, that is the project's store or server no more, but one of its own in this folder.
         """
-        self._artifacts = (folder or project.root) / "mlartifacts"
         self.uri = f"sqlite:///{folder / 'mlflow.db'}" if folder else tracking_uri(project)
+        beside = Path(self.uri.removeprefix("sqlite:///")).parent if self.uri.startswith("sqlite:///") else project.root
+        self._artifacts = beside.absolute() / "mlartifacts"  # `mlflow run` works in a folder that goes away
         self._shown = masked(self.uri).replace(f"{project.root}/", "")
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
@@ -391,6 +392,12 @@ class Tracking:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return False
             raise
+
+
+def parent_tags() -> dict[str, str]:
+    """Return the tag that makes a run the child of the one that MLFLOW_RUN_ID names: that of `mlflow run`, say."""
+    above = os.environ.get("MLFLOW_RUN_ID")
+    return {"mlflow.parentRunId": above} if above else {}
 
 
 def source_tags(git: Git | None, user: str) -> dict[str, str]:

@@ -11,15 +11,13 @@ from typing import Any
 
 import yaml
 
-from caderno.plan.digests import files_in, of_path
+from caderno.plan.digests import MODEL, OWN, files_in, of_path
 from caderno.report.notebook import written
 from caderno.run.tracking import ADDED
 from caderno.verify.closeness import Sameness, Tolerance, distance, shown
 from caderno.verify.tabular import tables
 
-ABOUT = "MLmodel"  # the file in which a model says what it is
 Predict = Callable[[Path, Path, str], Sameness]  # of two models whose files differ, first as the text says
-_OWN = {"model_id", "model_uuid", "run_id", "artifact_path", "utc_time_created", "model_size_bytes"}  # each model's
 _BLOCK = 1 << 20
 _BEFORE = 20  # characters that are shown before a difference
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
@@ -43,7 +41,7 @@ def outputs(old: Path, new: Path, tolerance: Tolerance, predict: Predict | None 
         return Sameness("equal")
     if not old.is_dir():
         return _files(old, new, tolerance)
-    if (old / ABOUT).is_file() and (new / ABOUT).is_file():
+    if (old / MODEL).is_file() and (new / MODEL).is_file():
         return _models(old, new, tolerance, predict)
     return _folders(old, new, tolerance)
 
@@ -124,7 +122,7 @@ def _models(old: Path, new: Path, tolerance: Tolerance, predict: Predict | None)
         pair = old / name, new / name
         if first:
             break
-        if name == ABOUT:
+        if name == MODEL:
             key = _other_than_own(*pair)
             first = f"{name}: {key} is another" if key else ""
         elif of_path(pair[0])[0] != of_path(pair[1])[0]:
@@ -138,14 +136,14 @@ def _models(old: Path, new: Path, tolerance: Tolerance, predict: Predict | None)
 def _other_than_own(old: Path, new: Path) -> str:
     """Return the first key of MLmodel that has another value in the other one; "" where only a model's own differ."""
     before, after = about(old.parent), about(new.parent)
-    keys = [key for key in (*before, *(key for key in after if key not in before)) if key not in _OWN]
+    keys = [key for key in (*before, *(key for key in after if key not in before)) if key not in OWN]
     return next((key for key in keys if before.get(key) != after.get(key)), "")
 
 
 def about(model: Path) -> dict[str, Any]:
     """Return what a model says of itself; nothing where that can't be read."""
     try:
-        found = yaml.safe_load((model / ABOUT).read_bytes())
+        found = yaml.safe_load((model / MODEL).read_bytes())
     except (OSError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}

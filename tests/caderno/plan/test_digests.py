@@ -90,3 +90,25 @@ def test_a_link_that_leads_nowhere_is_no_error(folder: Path) -> None:
 def test_what_is_not_there_raises(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         digests.of_path(tmp_path / "nowhere")
+
+
+def described(folder: Path, run: str, flavor: int = 1) -> str:
+    """The digest of a model's folder, as MLflow describes it: a long value goes on in the next line."""
+    place = "/".join([run] * 3) + " " + "x" * 80
+    lines = [f"artifact_path: /some/{place}\n  /artifacts", f"flavors:\n  x: {flavor}", f"model_id: m-{run}"]
+    lines += [f"model_uuid: m-{run}", f"run_id: {run}", "signature:\n  run_id: kept", f"utc_time_created: {run}"]
+    (folder / "MLmodel").write_text("\n".join(lines) + "\n")
+    return digests.of_path(folder)[0]
+
+
+def test_a_model_that_is_trained_again_has_the_same_digest_whatever_ids_and_places_mlflow_gives_it(
+    folder: Path,
+) -> None:
+    once = described(folder, "one")
+    assert described(folder, "other") == once
+    assert described(folder, "other", flavor=2) != once
+    text = (folder / "MLmodel").read_text()
+    described(folder, "one")
+    assert "kept" in text
+    (folder / "MLmodel").write_text((folder / "MLmodel").read_text().replace("kept", "else"))
+    assert digests.of_path(folder)[0] != once

@@ -114,6 +114,24 @@ def test_each_run_is_a_parent_and_each_task_that_ran_its_child(tracked: Tracked)
     assert children == {first: ["dies", "forgets", "train", "use"], second: ["use"]}
 
 
+def test_a_run_is_the_child_of_the_one_that_the_environment_names(shop: Workshop) -> None:
+    """As `mlflow run` sets it; where the store is, is where artifacts are."""
+    shop.notebook("one.ipynb", None, "x = 1")
+    shop.pipeline("one: {notebook: one.ipynb}")
+    place = shop.root / "elsewhere"
+    place.mkdir()
+    uri = f"sqlite:///{place / 'mlflow.db'}"
+    client = MlflowClient(uri)
+    above = client.create_run("0").info.run_id
+    done = shop.caderno("run", env={"MLFLOW_TRACKING_URI": uri, "MLFLOW_RUN_ID": above})
+    assert done.code == 0, done.out
+    runs = {run.data.tags["mlflow.runName"].partition(" ")[0]: run for run in shop.mlflow_runs(client)}
+    assert runs["tiny"].data.tags["mlflow.parentRunId"] == above
+    assert runs["one"].data.tags["mlflow.parentRunId"] == runs["tiny"].info.run_id
+    assert runs["one"].info.artifact_uri.startswith((place / "mlartifacts").as_uri())
+    assert client.get_run(above).info.status == "RUNNING"  # it ends by whoever opened it
+
+
 def test_no_run_is_left_running(tracked: Tracked) -> None:
     status = [(run.data.tags["mlflow.runName"].partition(" ")[0], run.info.status) for run in tracked.runs]
     assert sorted(status) == [
