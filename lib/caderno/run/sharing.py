@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from caderno.errors import RemoteError, Stopped
 from caderno.plan.records import TaskRecord
 from caderno.plan.store import Store
 from caderno.project import Project
@@ -139,9 +138,9 @@ class Sharing:
                 if self._given_up():
                     continue
                 size = self._remote.push(place, record, self._given_up, anew=anew)
-            except (RemoteError, Stopped) as error:
+            except Exception as error:  # the run's results are there all the same
                 with self._lock:
-                    self._left[record.task] = error.message
+                    self._left[record.task] = getattr(error, "message", repr(error))
                 continue
             with self._lock:
                 del self._left[record.task]
