@@ -110,8 +110,11 @@ class Sharing:
             self._left[record.task] = "the run was stopped"
         self._queue.put((place, record, anew))
 
-    def wait(self) -> None:
-        """Wait until all is sent, or the run is stopped; what is not is told, and left to the next run."""
+    def wait(self) -> bool:
+        """Wait until all is sent, or the run is stopped; what is not is told, and left to the next run.
+
+        Return whether all was sent.
+        """
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -129,6 +132,7 @@ class Sharing:
             self._path.unlink(missing_ok=True)
         if self._held:
             self._held.close()
+        return not left
 
     def _work(self) -> None:
         while (one := self._queue.get()) is not None:
