@@ -23,7 +23,7 @@ from typing import IO, Any
 Event = Mapping[str, Any]
 Level = str  # of a line in the log: info, warning, error
 
-FAILED, WRONG_INPUT, GATE = 1, 2, 3  # exit codes
+WRONG_INPUT, GATE, NOT_RUN = 2, 3, 127  # exit codes after which trying again changes nothing
 _TAIL = 20  # lines of the standard error that an exception shows
 _ENDING = 30.0  # seconds that a stopped engine may take: the keeper's graces, and some
 _NOT_PASSED = re.compile(r"^_*AIRFLOW|^VIRTUAL_ENV$|^PYTHON(PATH|HOME)$")
