@@ -38,7 +38,7 @@ test-airflow: $(READY) $(AIRFLOW_READY) ## run the tests that need a real Airflo
 lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	PYTHONPATH=lib/dags $(BIN)/lint-imports
 	git ls-files -z '*.ipynb' | xargs -0 $(BIN)/nbstripout --keep-id --verify
 
 types: $(READY) ## check the types of lib/

@@ -44,7 +44,6 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
         max_active_runs=schedule.active_runs,
         tags=list(pipeline.tags),
         doc_md=_about(pipeline),
-        params=params_of(pipeline, root),
         default_args={"owner": pipeline.owner} if pipeline.owner else {},
         auto_register=False,
     )
@@ -74,13 +73,13 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
                 task_display_name="deliver",
                 needs=list(dict.fromkeys(pipeline.delivers)),
                 trigger_rule=_RULE,
-                outlets=[Asset(f"caderno://models/{pipeline.model}", name=f"model {pipeline.model}")],
+                outlets=[Asset(pipeline.model, f"caderno://models/{pipeline.model}", group="model")],
                 doc_md="Releases the best candidate, and promotes it if the gate lets it.",
                 **common,
             )
             ends = [made[name] for name in made if not any(name in other.upstream for other in pipeline.tasks.values())]
             deliver.set_upstream(ends)
-    dag.timetable.validate()
+    dag.params.update(params_of(pipeline, root))  # now: each task would copy them all
     dag.validate()
     return dag
 
@@ -113,7 +112,7 @@ def _task(task: Task, upstream: list[Any], common: Mapping[str, Any], about: str
     unfold.set_upstream(upstream)
     return Run.partial(
         task_id=task.name,
-        map_index_template="{{ task.target }}",
+        map_index_template="{{ task.label }}",
         **options,
         **common,
     ).expand(target=unfold.output)

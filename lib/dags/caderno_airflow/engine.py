@@ -23,7 +23,7 @@ from typing import IO, Any
 Event = Mapping[str, Any]
 Level = str  # of a line in the log: info, warning, error
 
-FAILED, WRONG_INPUT, GATE = 1, 2, 3  # exit codes
+WRONG_INPUT, GATE, NOT_RUN = 2, 3, 127  # exit codes after which trying again changes nothing
 _TAIL = 20  # lines of the standard error that an exception shows
 _REMOTE_WAIT = "15m"
 _ENDING = 30.0  # seconds that a stopped engine may take: the keeper's graces, and some
@@ -73,8 +73,10 @@ def environment() -> dict[str, str]:
 
     A remote that does not answer is waited for: what one machine can't send, the next one would compute again.
     """
+    own = str(Path(sys.executable).parent)
+    path = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != own]
     kept = {name: value for name, value in os.environ.items() if not _NOT_PASSED.search(name)}
-    return {"CADERNO_REMOTE_WAIT": _REMOTE_WAIT, **kept}
+    return {"CADERNO_REMOTE_WAIT": _REMOTE_WAIT, **kept, "PATH": os.pathsep.join(path)}
 
 
 class Engine:
@@ -117,9 +119,10 @@ class Engine:
                     on_event(event)
             ended.out = "".join(kept)
             ended.code = process.wait()
-            aside.join(5)
         finally:
             self.stop()
+            aside.join(5)  # of what it read last
+            process.stdout.close()
         return ended
 
     def stop(self) -> None:
@@ -135,9 +138,10 @@ class Engine:
 
 
 def _listen(stream: IO[str], tail: deque[str], say: Callable[[str], None]) -> None:
-    for text in stream:
-        tail.append(text.rstrip("\n"))
-        say(text.rstrip("\n"))
+    with stream:
+        for text in stream:
+            tail.append(text.rstrip("\n"))
+            say(text.rstrip("\n"))
 
 
 def event_in(text: str) -> Event | None:

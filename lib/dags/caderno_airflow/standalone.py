@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from urllib.request import urlopen
 _DAGS = Path(__file__).resolve().parents[1]
 _ROOT = _DAGS.parents[1]
 _HOST = "127.0.0.1"
+_ENDING = 20.0  # seconds that it may take to end
 _READY = 180.0  # seconds that the first start may take: it makes the database
 
 
@@ -33,6 +35,7 @@ def settings(home: Path, port: int, reports_port: int) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "CADERNO_REPORTS_URL": f"http://{_HOST}:{reports_port}",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
 
 
@@ -44,10 +47,12 @@ def main() -> int:
     os.environ.update(settings(home, port, port + 1))
     serve = [sys.executable, "-m", "http.server", "--bind", _HOST, "--directory", str(_ROOT / "reports"), str(port + 1)]
     log = home / "standalone.log"
-    with log.open("w") as out:
+    for number in (signal.SIGINT, signal.SIGTERM):  # explicitly: in the background of a script they may be ignored
+        signal.signal(number, signal.default_int_handler)
+    with log.open("w") as out, Path(os.devnull).open("w") as nowhere:
         started = [
-            subprocess.Popen([sys.executable, "-m", "airflow", "standalone"], stdout=out, stderr=out),
-            subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL),
+            subprocess.Popen(command, stdout=to, stderr=to, start_new_session=True)
+            for command, to in (([sys.executable, "-m", "airflow", "standalone"], out), (serve, nowhere))
         ]
         try:
             print("starting Airflow: half a minute", flush=True)
@@ -60,9 +65,7 @@ def main() -> int:
             return 0
         finally:
             for process in started:
-                process.send_signal(signal.SIGINT)
-            for process in started:
-                process.wait()
+                _end(process)
 
 
 def _ready(airflow: subprocess.Popen[bytes], address: str) -> bool:
@@ -75,6 +78,16 @@ def _ready(airflow: subprocess.Popen[bytes], address: str) -> bool:
         except (URLError, OSError):
             time.sleep(1)
     return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process with what it started."""
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_ENDING)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _login(home: Path) -> str:
