@@ -8,7 +8,8 @@
     ├── Stopped                 a signal came before the work was done
     ├── StoreError              the store of results can't be read or written
     ├── RemoteError             what keeps results for other machines refuses, or gives something else
-    │   └── RemoteAway          it does not answer: what it would be told can wait
+    │   ├── RemoteAway          it does not answer: what it would be told can wait
+    │   └── RemoteGone          it did not answer for as long as it was to be waited for
     └── TrackingError           MLflow can't be reached or refuses
         └── TrackingAway        MLflow's server does not answer: what it would be told can wait
 
@@ -66,6 +67,12 @@ class RemoteError(CadernoError):
 
 class RemoteAway(RemoteError):
     """What keeps results for other machines does not answer: it can wait, or is computed here."""
+
+
+class RemoteGone(RemoteError):
+    """What keeps results for other machines did not answer for as long as it was to be waited for."""
+
+    exit_code = 1  # a later try may well succeed
 
 
 class TrackingError(CadernoError):

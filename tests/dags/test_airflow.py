@@ -18,13 +18,15 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(280)]
 
 BAG = """
 import json, os
-from airflow.dag_processing.dagbag import DagBag
+from pathlib import Path
+from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.serialization.serialized_objects import DagSerialization
-bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
 def told(task):
     names = "retries pool pool_slots queue owner doc_md task_display_name is_mapped"
     return {name: getattr(task, name) for name in names.split()} | {
-        "rule": str(task.trigger_rule), "timeout": str(task.execution_timeout), "up": sorted(task.upstream_task_ids),
+        "rule": task.trigger_rule.value, "timeout": str(task.execution_timeout), "up": sorted(task.upstream_task_ids),
         "out": [[asset.name, asset.uri] for asset in task.outlets]}
 found = {}
 for name, dag in bag.dags.items():

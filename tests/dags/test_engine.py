@@ -102,6 +102,12 @@ def test_a_command_that_a_signal_ended_has_its_number(called: Callable[..., engi
     assert called("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").code == 128 + signal.SIGKILL
 
 
+def test_a_command_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    os.environ["CADERNO_COMMAND"] = "/no/such/caderno --loud"
+    ended = Engine(tmp_path).call([], lambda event: None, lambda line: None)
+    assert (ended.code, ended.why) == (engine.NOT_RUN, "/no/such/caderno can't be run: No such file or directory")
+
+
 def test_what_is_airflows_is_not_handed_on(called: Callable[..., engine.Ended]) -> None:
     os.environ |= {"AIRFLOW__CORE__FERNET_KEY": "secret", "_AIRFLOW_X": "1", "PYTHONPATH": "/nowhere", "REGION": "eu"}
     out = called("import os, json; print(json.dumps(dict(os.environ)))").out

@@ -173,7 +173,20 @@ def _elsewhere(project: Project, pipeline: Pipeline) -> Elsewhere | None:
 
         return Artifacts(project, pipeline.name)
 
-    return Elsewhere(pipeline.name, masked(named), place)
+    return Elsewhere(pipeline.name, masked(named), place, _patience())
+
+
+def _patience() -> float:
+    """Return for how many seconds CADERNO_REMOTE_WAIT lets a remote be waited for."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from caderno.spec.file import Duration
+
+    text = os.environ.get("CADERNO_REMOTE_WAIT", "").strip()
+    try:
+        return TypeAdapter(Duration).validate_python(text) if text else 0.0
+    except ValidationError:
+        raise CadernoError(f"CADERNO_REMOTE_WAIT={text!r} is no duration", "write it with a unit: 90s, 15m") from None
 
 
 def store_of(pipeline: str | None) -> tuple[Project, Store]:

@@ -1,6 +1,8 @@
 """What a plan and a run ask of other machines: which results are there; pull one; push one.
 
-A place that does not answer stops nothing: it is told once, and is asked again after a minute.
+A place that does not answer stops nothing: it is told once, and is asked again after a minute. With `patience` it is
+waited for instead: for who runs a pipeline task by task on several machines, where what one can't send another would
+compute again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from caderno.errors import RemoteAway, RemoteError
+from caderno.errors import RemoteAway, RemoteError, RemoteGone, Stopped
 from caderno.plan.cache import StatCache
 from caderno.plan.planner import Resolved
 from caderno.plan.records import TaskRecord
@@ -27,6 +29,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 16  # parcels that are asked for
 _REST = 60.0  # seconds for which a place that does not answer is left alone
+_PAUSE = 2.0  # the same, where it is waited for
 
 
 def _listed(task: str, place: Place) -> Set[str]:
@@ -34,10 +37,14 @@ def _listed(task: str, place: Place) -> Set[str]:
 
 
 class Elsewhere:
-    """The results of one pipeline at `place`, which is made when it is first asked; workers may ask at once."""
+    """The results of one pipeline at `place`, which is made when it is first asked; workers may ask at once.
 
-    def __init__(self, pipeline: str, shown: str, make: Callable[[], Place]) -> None:
+    A place that does not answer is waited for `patience` seconds.
+    """
+
+    def __init__(self, pipeline: str, shown: str, make: Callable[[], Place], patience: float = 0.0) -> None:
         self.shown = shown
+        self.patience = patience
         self._pipeline = pipeline
         self._make = make
         self._place: Place | None = None
@@ -92,7 +99,7 @@ class Elsewhere:
         """
         parcel = self._parcels[fingerprint]
         try:
-            self._asked(lambda place: transfer.pull(place, parcel, staged, given_up))
+            self._asked(lambda place: transfer.pull(place, parcel, staged, given_up), given_up)
         except RemoteAway:
             return None
         except RemoteError as error:
@@ -120,9 +127,9 @@ class Elsewhere:
         """
         name = record.task.partition("[")[0]
         anew = anew or record.fingerprint in self._useless
-        if not anew and self._asked(lambda place: place.read(name, record.fingerprint, 1)) is not None:
+        if not anew and self._asked(lambda place: place.read(name, record.fingerprint, 1), given_up) is not None:
             return None
-        return self._asked(lambda place: transfer.push(place, result, record, given_up, cache, anew))
+        return self._asked(lambda place: transfer.push(place, result, record, given_up, cache, anew), given_up)
 
     def _parcel(self, task: Task, resolved: Resolved) -> Parcel | None:
         """Return the parcel of a result; None where there is none, or none of use, which is told."""
@@ -145,7 +152,25 @@ class Elsewhere:
         with contextlib.suppress(RemoteAway):
             self._asked(lambda place: None)
 
-    def _asked(self, question: Callable[[Place], T]) -> T:
+    def _asked(self, question: Callable[[Place], T], given_up: Callable[[], bool] = lambda: False) -> T:
+        """Return what the place answers. Raises RemoteAway where it does not, RemoteGone where patience has ended."""
+        end = time.monotonic() + self.patience
+        while True:
+            try:
+                return self._asked_once(question)
+            except RemoteAway as error:
+                if not self.patience:
+                    raise
+                if time.monotonic() > end:
+                    raise RemoteGone(
+                        f"{error.message}, and was waited for {self.patience:.0f} s",
+                        "results made here are kept: when it answers, run the same again",
+                    ) from None
+            if given_up():
+                raise Stopped("the run was stopped")
+            time.sleep(_PAUSE / 4)
+
+    def _asked_once(self, question: Callable[[Place], T]) -> T:
         """Return what the place answers. Raises RemoteAway, which is told, at once where it did not answer lately."""
         with self._lock:
             if self._away and time.monotonic() < self._until:
@@ -155,9 +180,12 @@ class Elsewhere:
                 self._place = self._place or self._make()
             return question(self._place)
         except RemoteAway as error:
+            rest, then = _REST, "what can't be fetched is computed, what can't be sent is sent by a later run"
+            if self.patience:
+                rest, then = _PAUSE, f"it is waited for, {self.patience:.0f} s"
             with self._lock:
-                self._away, self._until = error, time.monotonic() + _REST
-            self._say(f"{error.message}; what can't be fetched is computed, what can't be sent is sent by a later run")
+                self._away, self._until = error, time.monotonic() + rest
+            self._say(f"{error.message}; {then}")
             raise
 
     def _say(self, message: str) -> None:

@@ -10,6 +10,7 @@ names either's. A result is removed by removing its parcel, then its folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -57,6 +58,7 @@ class Files:
             )
         self._local = kind.protocol in ("file", ("file", "local"))
         self._top = path.rstrip("/")
+        self._is_there = False
         self._root = f"{self._top}/{pipeline}"
 
     def listed(self, task: str) -> Set[str]:
@@ -79,11 +81,12 @@ class Files:
             while (at := file.tell()) < size:
                 if given_up():
                     raise Stopped("stopped while results were fetched")
+                end = min(at + _CHUNK, size)
                 with _told(self.shown):
-                    chunk = self._fs.cat_file(source, start=at, end=min(at + _CHUNK, size))
-                if not chunk:
+                    chunk = self._cut(source, at, end)
+                file.write(chunk[: end - at])
+                if len(chunk) < end - at:
                     return  # it is shorter than the parcel says
-                file.write(chunk[: size - at])
 
     def there(self, record: TaskRecord) -> dict[str, int]:
         """Return the files of a result that are there already, by digest, with their sizes."""
@@ -102,6 +105,15 @@ class Files:
     def _parcel(self, task: str, fingerprint: str) -> str:
         return f"{self._root}/{task}/{fingerprint}.json"
 
+    def _cut(self, source: str, start: int, end: int) -> bytes:
+        """Return bytes of a file; none where it ends before them."""
+        try:
+            return bytes(self._fs.cat_file(source, start=start, end=end))
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # how S3 says so
+                return b""
+            raise
+
     def _names(self, folder: str) -> dict[str, int]:
         """Return what stands in a folder, with sizes; nothing where it is not there."""
         with _told(self.shown):
@@ -118,8 +130,13 @@ class Files:
         if self._local and not Path(self._top).is_dir():
             raise RemoteAway(f"remote {self.shown} is not there: make the folder, or mount it")
         bucket = self._top.split("/")[0]
-        if not self._local and bucket and not self._fs.exists(bucket):
-            raise RemoteError(f"remote {self.shown}: there is no {bucket}", "make it, or mend the URL")
+        if self._local or not bucket or self._is_there:
+            return
+        if not self._fs.exists(bucket):
+            raise RemoteError(
+                f"remote {self.shown}: there is no {bucket}", "make it, mend the URL, or run with --no-remote"
+            )
+        self._is_there = True
 
     def _write(self, target: str, write: Callable[[str], None]) -> None:
         """Let `write` make a file, which nobody sees in part: elsewhere than in a folder the protocol sees to that."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caderno.errors import InvalidPipeline, Problem, StoreError, TrackingError, did_you_mean
+from caderno.errors import InvalidPipeline, Problem, RemoteGone, StoreError, TrackingError, did_you_mean
 from caderno.events import (
     CellFinished,
     FetchStarted,
@@ -70,7 +70,8 @@ def execute(
     """Run `plan` and return (its record, the number of the signal that stopped it or None).
 
     A task's failure is in the record, not raised. Raises TrackingError, RemoteError or InvalidPipeline before any
-    kernel starts, where MLflow or the remote can't be used or a kernel is not installed.
+    kernel starts, where MLflow or the remote can't be used or a kernel is not installed; RemoteGone at the end, where
+    a remote that was to be waited for did not take what was made.
     """
     session = _Session(planner, plan, options, watchers)
     with session.stop.installed():
@@ -295,8 +296,7 @@ class _Session:
             tags = self._links(record.tasks) | {"mlflow.note.content": _note(record)}
             place = self._planner.store.run_file(self.id)
             self._context.ledger.end(parent, record.state, tags, place if place.exists() else None)
-        if self._sharing:
-            self._sharing.wait()
+        sent = self._sharing.wait() if self._sharing else True
         self._outcomes.emit(
             RunFinished(
                 run=self.id,
@@ -311,6 +311,11 @@ class _Session:
             raise StoreError(
                 f"the run's record or its pages can't be written: {why}",
                 "make room; results of tasks that finished are there: run it again, or caderno report",
+            )
+        if not sent and self._options.remote and self._options.remote.patience and self.stop.signal is None:
+            raise RemoteGone(
+                f"results could not be sent to {self._options.remote.shown}, where others look for them",
+                "they are kept here: run the same again when it answers",
             )
         return record
 

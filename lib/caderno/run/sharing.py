@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from caderno.errors import RemoteError, Stopped
 from caderno.plan.records import TaskRecord
 from caderno.plan.store import Store
 from caderno.project import Project
@@ -111,8 +110,11 @@ class Sharing:
             self._left[record.task] = "the run was stopped"
         self._queue.put((place, record, anew))
 
-    def wait(self) -> None:
-        """Wait until all is sent, or the run is stopped; what is not is told, and left to the next run."""
+    def wait(self) -> bool:
+        """Wait until all is sent, or the run is stopped; what is not is told, and left to the next run.
+
+        Return whether all was sent.
+        """
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -130,6 +132,7 @@ class Sharing:
             self._path.unlink(missing_ok=True)
         if self._held:
             self._held.close()
+        return not left
 
     def _work(self) -> None:
         while (one := self._queue.get()) is not None:
@@ -139,9 +142,9 @@ class Sharing:
                 if self._given_up():
                     continue
                 size = self._remote.push(place, record, self._given_up, anew=anew)
-            except (RemoteError, Stopped) as error:
+            except Exception as error:  # the run's results are there all the same
                 with self._lock:
-                    self._left[record.task] = error.message
+                    self._left[record.task] = getattr(error, "message", repr(error))
                 continue
             with self._lock:
                 del self._left[record.task]

@@ -112,7 +112,7 @@ def _task(task: Task, upstream: list[Any], common: Mapping[str, Any], about: str
     unfold.set_upstream(upstream)
     return Run.partial(
         task_id=task.name,
-        map_index_template="{{ task.target }}",
+        map_index_template="{{ task.label }}",
         **options,
         **common,
     ).expand(target=unfold.output)

@@ -23,8 +23,9 @@ from typing import IO, Any
 Event = Mapping[str, Any]
 Level = str  # of a line in the log: info, warning, error
 
-FAILED, WRONG_INPUT, GATE = 1, 2, 3  # exit codes
+WRONG_INPUT, GATE, NOT_RUN = 2, 3, 127  # exit codes after which trying again changes nothing
 _TAIL = 20  # lines of the standard error that an exception shows
+_REMOTE_WAIT = "15m"
 _ENDING = 30.0  # seconds that a stopped engine may take: the keeper's graces, and some
 _NOT_PASSED = re.compile(r"^_*AIRFLOW|^VIRTUAL_ENV$|^PYTHON(PATH|HOME)$")
 _KEEPER = Path(__file__).with_name("keeper.py")
@@ -68,11 +69,14 @@ def command(project: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for the engine: this one without what is Airflow's, its secrets above all."""
+    """Return the environment for the engine: this one without what is Airflow's, its secrets above all.
+
+    A remote that does not answer is waited for: what one machine can't send, the next one would compute again.
+    """
     own = str(Path(sys.executable).parent)
     path = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != own]
     kept = {name: value for name, value in os.environ.items() if not _NOT_PASSED.search(name)}
-    return kept | {"PATH": os.pathsep.join(path)}
+    return {"CADERNO_REMOTE_WAIT": _REMOTE_WAIT, **kept, "PATH": os.pathsep.join(path)}
 
 
 class Engine:
@@ -225,5 +229,5 @@ def file_name(text: str) -> str:
 
 
 def missing(plan: str) -> list[dict[str, Any]]:
-    """Return the tasks that `caderno plan --json` printed and whose results are not there yet, here or in the remote."""
+    """Return the tasks that `caderno plan --json` printed and whose results are neither here nor in the remote."""
     return [task for task in json.loads(plan)["tasks"] if task["state"] not in ("cached", "fetch")]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 GRACE = 12.0  # seconds for an end in order: the engine lets a cell's interrupt take ten
 LAST = 5.0  # seconds for an end at once
+NOT_RUN = 127  # the exit code where there is no such command
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -33,7 +34,11 @@ def keep(parent: int, command: list[str]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _end_with(signal.SIGTERM)
 
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=begin)  # there are no threads here
+    try:
+        child = subprocess.Popen(command, start_new_session=True, preexec_fn=begin)  # there are no threads here
+    except OSError as error:
+        print(f"{command[0]} can't be run: {error.strerror}", file=sys.stderr)
+        return NOT_RUN
     signals = [(GRACE, signal.SIGTERM), (LAST, signal.SIGKILL)]  # what follows the first request, and when
     deadline: float | None = None
     while child.poll() is None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 @cache
 def first_words(notebook: Path) -> str | None:
-    """Return the first cell of a notebook if it is Markdown; None where it is not, or can't be read."""
+    """Return the first Markdown cell of a notebook; None where it has none, or can't be read."""
     try:
-        cell = json.loads(notebook.read_bytes())["cells"][0]
-        source = cell["source"] if cell["cell_type"] == "markdown" else None
+        cells = json.loads(notebook.read_bytes())["cells"]
+        return next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), None)
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return "".join(source) if source else None

@@ -70,7 +70,7 @@ class CallsEngine(BaseOperator):
         match ended.code:
             case 0:
                 return ended
-            case engine.WRONG_INPUT | engine.GATE:
+            case engine.WRONG_INPUT | engine.GATE | engine.NOT_RUN:
                 raise AirflowFailException(ended.why)
         failed = [engine.told(event)[1].splitlines()[0] for event in ended.events if event["event"] == "task_failed"]
         raise AirflowException("\n".join(failed) or ended.why)
@@ -162,6 +162,11 @@ class Run(CallsEngine):
         self.target = target
         self.page: str | None = None
         self._told = 0.0
+
+    @property
+    def label(self) -> str:
+        """Which task of the matrix this is, such as model=forest."""
+        return self.target.partition("[")[2].removesuffix("]") or self.target
 
     def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
         """Return the result's fingerprint, MLflow run and page, and whether it was computed or reused."""

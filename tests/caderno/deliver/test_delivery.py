@@ -17,6 +17,7 @@ from deliveries import (
     GATE,
     NOISE,
     REVIEWER,
+    SWEEP,
     WORSE,
     delivery,
     git,
@@ -231,6 +232,25 @@ def test_a_run_delivers_by_itself(new_shop: Callable[[], Workshop]) -> None:
     assert "version 3 is not promoted (hold" in run(shop, 0.9005)
     assert len(rows(shop)) == before
     assert shop.caderno("run", "data").code == 0, "a run without candidates delivers nothing"
+
+
+@pytest.mark.slow
+def test_candidates_that_were_made_one_by_one_are_delivered_together(new_shop: Callable[[], Workshop]) -> None:
+    shop = new_shop()
+    project(shop, GATE.replace("approvals: 1", "approvals: 0") + "delivery: automatic\n", SWEEP)
+    for skill in (WORSE, BETTER, FIRST):
+        done = shop.caderno("run", f"train[skill={skill}]", "data", "--no-deliver")
+        assert done.code == 0, done.out
+    assert not rows(shop)
+    assert "--deliver needs data: name it too" in shop.caderno("run", "train", "--deliver")
+    words = ["run", *(f"train[skill={skill}]" for skill in (WORSE, BETTER, FIRST)), "data", "--deliver", "--json"]
+    lines = shop.caderno(*words).out.splitlines()
+    told = json.loads([line for line in lines if line.startswith('{"event":"model_delivered"')][-1])
+    assert (told["model"], told["version"], told["outcome"], told["promoted"]) == (PIPELINE, "1", "promote", True)
+    assert rows(shop)[0].entry.facts["task"] == f"train[skill={BETTER}]"
+    again = shop.caderno(*words).out
+    assert '"outcome":"champion"' in again
+    assert '"promoted":false' in again
 
 
 @pytest.mark.slow

@@ -139,6 +139,33 @@ def test_a_real_run_is_told_whole(new_shop: Callable[[], Workshop]) -> None:
 
 
 @pytest.mark.kernel
+def test_who_calls_task_by_task_learns_what_is_missing_and_tries_again_by_itself(shop: Workshop) -> None:
+    shop.notebook("bad.ipynb", "n: int = 1", f"{NOTE}\nnote('tried')\n1 / n")
+    shop.notebook("list.ipynb", "made: str = ''", "open(made, 'w').write('[1]')")
+    shop.pipeline("""
+        bad: {notebook: bad.ipynb, matrix: {n: [0, 1]}, retries: 2}
+        list: {notebook: list.ipynb, outputs: {made: made.json}}
+        each: {notebook: bad.ipynb, matrix: {n: {from: list.made}}}
+    """)
+    run = start(shop, "bad", "--no-retries", "--no-deliver")
+    lines = parsed(run.communicate(timeout=120)[0])
+    assert run.returncode == 1
+    assert shop.calls() == ["tried", "tried"]
+    (good,) = [line for line in lines if line["event"] == "task_finished"]
+    done = parsed(start(shop, "bad[n=1]").communicate(timeout=60)[0])
+    (there,) = [line for line in done if line["event"] == "task_cached"]
+    assert [there[name] for name in ("fingerprint", "report", "mlflow_run")] == [
+        good[name] for name in ("fingerprint", "report", "mlflow_run")
+    ]
+    assert there["mlflow_run"]
+    plan = {one["task"]: one for one in json.loads(shop.caderno("plan", "--json").out)["tasks"]}
+    assert {task: one["state"] for task, one in plan.items()} == {
+        "bad[n=0]": "run", "bad[n=1]": "cached", "list": "run", "each[n=?]": "wait",
+    }  # fmt: skip
+    assert [plan["each[n=?]"][key] for key in ("name", "axes", "upstream")] == ["each", {"n": None}, ["list"]]
+
+
+@pytest.mark.kernel
 def test_a_stopped_run_still_says_that_it_ended_and_a_deaf_reader_stops_nothing(shop: Workshop) -> None:
     shop.notebook("slow.ipynb", "x: int = 1", f"{NOTE}\nnote('begun')\nimport time; time.sleep(x)")
     shop.pipeline("slow: {notebook: slow.ipynb, params: {x: 60}}")
