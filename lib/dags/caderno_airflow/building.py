@@ -21,11 +21,10 @@ from caderno_airflow.description import Pipeline, Task
 from caderno_airflow.notes import first_words
 from caderno_airflow.operators import OWN_PARAMS, Check, Deliver, Run, Unfold
 
-_ROOM = timedelta(
-    minutes=5
-)  # for the engine, beyond a task's own timeout: it ends the task itself, and says at which cell
+_ROOM = timedelta(minutes=5)  # beyond a task's own timeout: the engine ends it itself, and says at which cell
 _RULE = "none_failed"  # upstream that had nothing to do is skipped, which keeps nobody from going on
 _PLAN_TIME = timedelta(minutes=30)
+_PLAN_RETRIES = 2  # a machine may die under it; wrong input is never tried again
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -58,6 +57,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
             task_id="pipeline.check",
             task_display_name="check",
             execution_timeout=_PLAN_TIME,
+            retries=_PLAN_RETRIES,
             doc_md="Is the input right, and what is there to do? (`caderno plan`)",
             **common,
         )
@@ -71,6 +71,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
                 task_display_name="deliver",
                 needs=list(dict.fromkeys(pipeline.delivers)),
                 trigger_rule=_RULE,
+                retries=_PLAN_RETRIES,
                 outlets=[Asset(pipeline.model, f"caderno://models/{pipeline.model}", group="model")],
                 doc_md="Releases the best candidate, and promotes it if the gate lets it.",
                 **common,
@@ -102,6 +103,7 @@ def _task(task: Task, upstream: list[Any], common: Mapping[str, Any], about: str
         name=task.name,
         trigger_rule=_RULE,
         execution_timeout=_PLAN_TIME,
+        retries=_PLAN_RETRIES,
         doc_md=f"Which tasks of the matrix of `{task.name}` have no result yet?",
         **{key: value for key, value in options.items() if key == "queue"},
         **common,

@@ -191,7 +191,7 @@ def told(event: Event) -> tuple[Level, str]:
 
 def results(events: Sequence[Event], target: str, pipeline: str) -> list[dict[str, Any]]:
     """Return what became of `target`, a task of the file or one of its matrix: fingerprint, state, MLflow run, page."""
-    states = {"task_cached": "reused", "task_finished": "computed", "task_failed": "failed"}
+    states = {"task_cached": "reused", "task_fetched": "reused", "task_finished": "computed", "task_failed": "failed"}
     found = []
     for event in events:
         task = str(event.get("task", ""))
@@ -225,5 +225,5 @@ def file_name(text: str) -> str:
 
 
 def missing(plan: str) -> list[dict[str, Any]]:
-    """Return the tasks that `caderno plan --json` printed and whose results are not there yet."""
-    return [task for task in json.loads(plan)["tasks"] if task["state"] != "cached"]
+    """Return the tasks that `caderno plan --json` printed and whose results are not there yet, here or in the remote."""
+    return [task for task in json.loads(plan)["tasks"] if task["state"] not in ("cached", "fetch")]
