@@ -225,5 +225,5 @@ def file_name(text: str) -> str:
 
 
 def missing(plan: str) -> list[dict[str, Any]]:
-    """Return the tasks that `caderno plan --json` printed and whose results are not there yet, here or in the remote."""
+    """Return the tasks that `caderno plan --json` printed and whose results are neither here nor in the remote."""
     return [task for task in json.loads(plan)["tasks"] if task["state"] not in ("cached", "fetch")]
