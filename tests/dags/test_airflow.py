@@ -26,7 +26,8 @@ bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
 def told(task):
     names = "retries pool pool_slots queue owner doc_md task_display_name is_mapped"
     return {name: getattr(task, name) for name in names.split()} | {
-        "rule": task.trigger_rule.value, "timeout": str(task.execution_timeout), "up": sorted(task.upstream_task_ids),
+        "rule": getattr(task.trigger_rule, "value", task.trigger_rule),
+        "timeout": str(task.execution_timeout), "up": sorted(task.upstream_task_ids),
         "out": [[asset.name, asset.uri] for asset in task.outlets]}
 found = {}
 for name, dag in bag.dags.items():
