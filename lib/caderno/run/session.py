@@ -140,7 +140,7 @@ class _Session:
                 self._computed_in()
             options = self._options
             scheduler = Scheduler(
-                self._planner, self._outcomes, self._work, self._fetch, options.jobs, options.fail_fast, self.stop
+                self._planner, self._outcomes, self._work, options.jobs, options.fail_fast, self.stop, self._fetch
             )
             scheduler.run(self._plan)
         finally:
