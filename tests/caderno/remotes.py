@@ -58,7 +58,7 @@ class S3:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
-    def fs(self):  # noqa: ANN201  # s3fs may not be there
+    def fs(self):  # s3fs may not be there
         """Return its files as fsspec shows them, never from a cache."""
         import s3fs
 
