@@ -16,6 +16,7 @@ import pandas as pd
 from flights.errors import DayError
 from flights.sources.bureau import read_bureau
 
+WHOLE = 0.5  # of the flights of the same weekday before; on a holiday there are two thirds of them
 LEAST = 2  # months: one to learn from at least, and one to judge by
 AGAIN = "run the day again when it has arrived."
 _FILE = re.compile(r"flights-(\d{4}-\d\d)\.csv")
@@ -58,15 +59,28 @@ def months(day: str, known: Sequence[str], unseen: int, most: int) -> Months:
     return Months([str(month) for month in learned], [str(month) for month in recent])
 
 
-def flights_of(day: str, folder: str | Path) -> int:
-    """How many flights of a day the bureau has delivered. Raises `DayError` where there is none yet."""
-    today = _date(day)
-    path = Path(folder) / f"flights-{today:%Y-%m}.csv"
-    days = pd.to_numeric(read_bureau(path)["day"], errors="coerce")
-    number = int((days == today.day).sum())
+def arrived(day: str, folder: str | Path) -> int:
+    """How many flights of a day the bureau has delivered.
+
+    Raises `DayError` where there is none yet, or fewer than half of those a week before: then the day is not whole.
+    """
+    today = pd.Timestamp(_date(day))
+    days, before = (_days(folder, moment) for moment in (today, today - pd.Timedelta(days=7)))
+    number, usual = int((days == today).sum()), int((before == today - pd.Timedelta(days=7)).sum())
     if not number:
-        raise DayError(day, f"{path.name} has no flight of this day; its last day is {days.max():.0f}.", AGAIN)
+        last = f"the last that has is {days.max():%Y-%m-%d}." if days.notna().any() else ""
+        raise DayError(day, f"no flight of this day has arrived; {last}", AGAIN)
+    if number < WHOLE * usual:
+        raise DayError(day, f"only {number} flights of this day have arrived, of {usual} a week before.", AGAIN)
     return number
+
+
+def _days(folder: str | Path, day: pd.Timestamp) -> pd.Series:
+    """The day of each flight in the bureau's file of the month that a day is in; missing where it can't be read."""
+    delivered = read_bureau(Path(folder) / f"flights-{day:%Y-%m}.csv")
+    parts = delivered[["year", "month", "day"]].apply(pd.to_numeric, errors="coerce")
+    days: pd.Series = pd.to_datetime(parts, errors="coerce")
+    return days
 
 
 def days_in(month: str, until: str | None = None) -> int:

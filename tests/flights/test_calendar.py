@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flights.calendar import Months, days_in, delivered, flights_of, months, whole_weeks
+from flights.calendar import Months, arrived, days_in, delivered, months, whole_weeks
 from flights.errors import DayError, FlightsError
 
 YEAR = [f"2013-{month:02d}" for month in range(1, 13)]
@@ -85,16 +87,39 @@ def test_the_months_delivered_are_those_of_the_bureaus_files(tmp_path: Path) -> 
     assert delivered(tmp_path) == ["2013-01", "2013-02"]
 
 
-def test_the_flights_of_a_day_are_counted(sources: Path) -> None:
-    assert flights_of("2013-01-01", sources / "bureau") == 842
+@pytest.mark.parametrize(
+    ("day", "number"), [("2013-11-05", 967), ("2013-11-28", 634), ("2013-12-25", 719), ("2013-12-01", 987)]
+)
+def test_the_flights_of_a_day_are_counted(day: str, number: int, sources: Path) -> None:
+    assert arrived(day, sources / "bureau") == number
+
+
+def so_far(sources: Path, folder: Path, keep: Callable[[list[str]], bool]) -> Path:
+    """A folder with those lines of November's file whose fields one keeps."""
+    lines = (sources / "bureau" / "flights-2013-11.csv").read_text().splitlines(keepends=True)
+    kept = [lines[0], *(line for line in lines[1:] if keep(line.split(",")))]
+    (folder / "flights-2013-11.csv").write_text("".join(kept))
+    shutil.copy(sources / "bureau" / "flights-2013-10.csv", folder)
+    return folder
 
 
 def test_a_day_that_has_not_arrived_is_told_with_the_last_that_has(sources: Path, tmp_path: Path) -> None:
-    lines = (sources / "bureau" / "flights-2013-11.csv").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if line.startswith("year") or int(line.split(",")[2]) <= 4]
-    (tmp_path / "flights-2013-11.csv").write_text("".join(kept))
-    with pytest.raises(DayError, match="no flight of this day; its last day is 4"):
-        flights_of("2013-11-05", tmp_path)
+    folder = so_far(sources, tmp_path, lambda fields: int(fields[2]) <= 4)
+    with pytest.raises(DayError, match="no flight of this day has arrived; the last that has is 2013-11-04"):
+        arrived("2013-11-05", folder)
+
+
+def test_half_a_day_is_no_day(sources: Path, tmp_path: Path) -> None:
+    folder = so_far(sources, tmp_path, lambda fields: int(fields[2]) < 5 or int(fields[16]) < 12)
+    with pytest.raises(DayError, match=r"only \d{3} flights of this day have arrived, of \d{3} a week before"):
+        arrived("2013-11-05", folder)
+
+
+def test_a_line_that_is_no_flight_is_the_contracts_matter(sources: Path, tmp_path: Path) -> None:
+    folder = so_far(sources, tmp_path, lambda fields: True)
+    with (folder / "flights-2013-11.csv").open("a") as file:
+        file.write(",".join(["2013", "11", "x", *["NA"] * 16]) + "\n")
+    assert arrived("2013-11-05", folder) == 967
 
 
 @pytest.mark.parametrize(
