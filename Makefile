@@ -10,6 +10,7 @@ PROFILE ?=
 LAB_ARGS ?=
 CASE ?=
 TESTS ?=
+AS ?=
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -29,11 +30,11 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
 	@$(BIN)/caderno run $(SETTINGS)
 
-release: $(READY) ## register the best candidate of the last run, and let the gate decide
-	@$(BIN)/caderno release
+release: $(READY) ## register the best candidate of the last run, and let the gate decide (AS='NAME <MAIL>')
+	@$(BIN)/caderno release $(if $(AS),--as "$$AS")
 
-promote: $(READY) ## make the challenger the champion, if nothing is missing
-	@$(BIN)/caderno promote
+promote: $(READY) ## make the challenger the champion, if nothing is missing (AS='NAME <MAIL>')
+	@$(BIN)/caderno promote $(if $(AS),--as "$$AS")
 
 pack: ## put results, decisions and pages into delivery.tar, for another machine
 	tar -cf delivery.tar --exclude=data/sources --exclude=data/.caderno data reports

@@ -29,7 +29,7 @@ from containers import build, instructions
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
 JENKINS = ROOT / "Jenkinsfile"
-MAKE = re.compile(r"\bmake ([a-z][^'\"\n]*)")
+ADA, BEA = ("--as", "Ada <ada@example.org>"), ("--as", "Bea <bea@example.org>")
 
 
 def targets() -> set[str]:
@@ -91,6 +91,19 @@ class TestContinuousDelivery:
         stages = re.split(r"\bstage\('", JENKINS.read_text())[1:]
         assert [stage.partition("'")[0] for stage in stages if re.search(r"^\s*input ", stage, re.M)] == ["promote"]
         assert [stage.partition("'")[0] for stage in stages if "branch 'main'" in stage] == ["release", "promote"]
+
+    def test_a_machine_without_a_name_says_who_acts(self) -> None:
+        said = subprocess.run(
+            ["make", "-n", "release", "promote", f"BIN={ROOT / '.venv/bin'}", "READY=Makefile"],
+            cwd=ROOT,
+            env=environment(AS="Ada's <ada@example.org>"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert re.findall(r'caderno (\w+) --as "\$AS"', said.stdout) == ["release", "promote"]
+        assert all("AS" in workflow()["jobs"][name]["env"] for name in ("release", "promote"))
+        assert re.findall(r"\bAS = |'AS'", JENKINS.read_text()) == ["AS = ", "'AS'"]
 
     def test_what_one_job_packs_the_next_one_has(self, tmp_path: Path) -> None:
         here, there = tmp_path / "here", tmp_path / "there"
@@ -281,9 +294,9 @@ def delivered(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in (
         ["flights.sources"],
         ["caderno.cli", "run", "--profile", "smoke", "compare"],
-        ["caderno.cli", "release"],
-        ["caderno.cli", "approve", "--why", "looked at", "--as", "Bea <bea@example.org>"],
-        ["caderno.cli", "promote"],
+        ["caderno.cli", "release", *ADA],
+        ["caderno.cli", "approve", "--why", "looked at", *BEA],
+        ["caderno.cli", "promote", *ADA],
     ):
         done = subprocess.run([sys.executable, "-m", *command], cwd=root, env=there, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -439,7 +452,7 @@ class TestContainers:
         assert said(["id", "-un"]) == "caderno\n"
         said([*engine.entry, "run", "--profile", "smoke", "compare"])
         assert "nothing to run" in said([*engine.entry, "run", "--profile", "smoke", "compare"])
-        said([*engine.entry, "release"])
-        said([*engine.entry, "approve", "--why", "looked at", "--as", "Bea <bea@example.org>"])
-        said([*engine.entry, "promote"])
+        said([*engine.entry, "release", *ADA])
+        said([*engine.entry, "approve", "--why", "looked at", *BEA])
+        said([*engine.entry, "promote", *ADA])
         assert said(["sh", "-c", SERVED, "sh", *service.healthcheck]) == "401\n200\n"

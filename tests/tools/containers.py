@@ -22,8 +22,8 @@ import fcntl, os, socket, struct, sys
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh22x", b"lo", 0x49))  # SIOCSIFFLAGS: up, loopback, running
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-LENT = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf", "/etc/xdg/pip")
-LENT_APT = ("/etc/apt/apt.conf.d", "/etc/apt/auth.conf.d")
+LENT = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/xdg/pip", "/etc/apt/apt.conf.d")
+CERTIFICATES, LENT_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt"), "/etc/lent-certificates.crt"
 
 
 @dataclass
@@ -77,21 +77,24 @@ def _from(base: str, images: dict[str, Image], root: Path, log: Path) -> Image:
     named = re.fullmatch(r"debian:(\w+)-slim", base)
     assert named, f"only Debian can be made here, not {base}"
     _run(["debootstrap", "--variant=minbase", named[1], str(root)], log)
-    for path in map(Path, (*LENT, *LENT_APT)):
+    for path in map(Path, LENT):
         if path.exists():
             target = root / path.relative_to("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if path.is_dir() else shutil.copy)(
                 path, target, **({"dirs_exist_ok": True} if path.is_dir() else {})
             )
+    if CERTIFICATES.exists():
+        shutil.copy(CERTIFICATES, root / LENT_CERTIFICATES.lstrip("/"))  # a package would make the file anew
     return Image(root)
 
 
 def _do(image: Image, word: str, rest: str, images: dict[str, Image], context: Path, log: Path) -> None:
     match word:
         case "RUN":
-            ways = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-            ways |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+            ways = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+            if (image.root / LENT_CERTIFICATES.lstrip("/")).exists():
+                ways |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), LENT_CERTIFICATES)
             _run(replace(image, env={**ways, **image.env}).command(["/bin/sh", "-ec", rest], network=True), log)
         case "COPY":
             _copy(image, rest, images, context)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from caderno.plan.cache import DIGEST, StatCache
-
-MODEL = "MLmodel"  # the file in which MLflow's models say what they are
-OWN = frozenset({"model_id", "model_uuid", "run_id", "artifact_path", "utc_time_created", "model_size_bytes"})
-_OWN = re.compile(rf"^(?:{'|'.join(sorted(OWN))}):.*\n?(?:[ \t].*\n?)*".encode(), re.MULTILINE)
+from caderno.plan.models import digest_of
 
 
 def of_text(text: str) -> str:
@@ -34,14 +30,6 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_model(path: Path) -> str:
-    """Return the digest of an MLmodel file but for what is each model's own: OWN, its ids, times and places.
-
-    The same training on another machine, or once more, gives the same model. Raises OSError.
-    """
-    return hashlib.sha256(_OWN.sub(b"", path.read_bytes())).hexdigest()
-
-
 def of_path(path: Path | str, cache: StatCache | None = None) -> tuple[str, int]:
     """Return (digest, size in bytes) of a file, or of a folder: its files' names and contents, in order.
 
@@ -49,7 +37,7 @@ def of_path(path: Path | str, cache: StatCache | None = None) -> tuple[str, int]
     """
     status = os.stat(path)  # noqa: PTH116  # of a text: half of Path.stat's time, and asked for every file
     if not stat.S_ISDIR(status.st_mode):
-        of = of_model if os.path.basename(path) == MODEL else of_file  # noqa: PTH119
+        of = digest_of(str(path)) or of_file
         digest = cache.get(DIGEST, path, of, status) if cache else of(Path(path))
         return str(digest), status.st_size
     lines, size = [], 0

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from caderno.plan.digests import MODEL, OWN, files_in, of_path
+from caderno.plan.digests import files_in, of_path
+from caderno.plan.models import MLMODEL, OWN
 from caderno.report.notebook import written
 from caderno.run.tracking import ADDED
 from caderno.verify.closeness import Sameness, Tolerance, distance, shown
@@ -41,7 +42,7 @@ def outputs(old: Path, new: Path, tolerance: Tolerance, predict: Predict | None 
         return Sameness("equal")
     if not old.is_dir():
         return _files(old, new, tolerance)
-    if (old / MODEL).is_file() and (new / MODEL).is_file():
+    if (old / MLMODEL).is_file() and (new / MLMODEL).is_file():
         return _models(old, new, tolerance, predict)
     return _folders(old, new, tolerance)
 
@@ -122,7 +123,7 @@ def _models(old: Path, new: Path, tolerance: Tolerance, predict: Predict | None)
         pair = old / name, new / name
         if first:
             break
-        if name == MODEL:
+        if name == MLMODEL:
             key = _other_than_own(*pair)
             first = f"{name}: {key} is another" if key else ""
         elif of_path(pair[0])[0] != of_path(pair[1])[0]:
@@ -143,7 +144,7 @@ def _other_than_own(old: Path, new: Path) -> str:
 def about(model: Path) -> dict[str, Any]:
     """Return what a model says of itself; nothing where that can't be read."""
     try:
-        found = yaml.safe_load((model / MODEL).read_bytes())
+        found = yaml.safe_load((model / MLMODEL).read_bytes())
     except (OSError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}
