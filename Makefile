@@ -8,6 +8,8 @@ PROFILE ?=
 LAB_ARGS ?=
 CASE ?=
 TESTS ?=
+# One more than there are processors, since tests wait for kernels, servers and clocks; memory admits four.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -28,7 +30,7 @@ run: $(READY) sources ## run the pipeline (PROFILE=smoke for the quick one)
 	@$(BIN)/caderno run $(SETTINGS)
 
 test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(if $(SLOW),slow,not slow)" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(if $(SLOW),slow,not slow)" $(TESTS)
 
 lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .
