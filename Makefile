@@ -11,6 +11,8 @@ LAB_ARGS ?=
 CASE ?=
 TESTS ?=
 AS ?=
+# One more than there are processors, since tests wait for kernels, servers and clocks; memory admits four.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -43,7 +45,7 @@ unpack: ## take results, decisions and pages from delivery.tar
 	tar -xf delivery.tar
 
 test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(if $(SLOW),slow and not airflow,not slow and not airflow)" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(if $(SLOW),slow and not airflow,not slow and not airflow)" $(TESTS)
 
 test-airflow: $(READY) $(AIRFLOW_READY) ## run the tests that need a real Airflow
 	CADERNO_AIRFLOW=$(CURDIR)/$(AIRFLOW) $(BIN)/python -m pytest -n 0 -m airflow $(TESTS)
