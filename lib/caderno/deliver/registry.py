@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from caderno.errors import CadernoError
 from caderno.run.tracking import Model, Tracking
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Registry:
             self._ask(lambda client: client.create_registered_model(self.model))
         every = {**tags, _FILES: files}
         model_id = source.uri.removeprefix("models:/") if source.uri.startswith("models:/m-") else None
+        if model_id and not self._tracking.has_model(model_id):
+            raise CadernoError(
+                f"the model {source.uri} is not in this MLflow: its result was fetched from a machine with another one",
+                "let both use one server (MLFLOW_TRACKING_URI), or make it here: caderno run --force",
+            )
         made = self._ask(
             lambda client: client.create_model_version(
                 self.model, source.uri, run_id=source.run_id, tags=every, model_id=model_id

@@ -52,7 +52,14 @@ class Scheduler:
     """Settles every task of a plan, at most `jobs` of them running at once."""
 
     def __init__(
-        self, planner: Planner, outcomes: Outcomes, work: Work, fetch: Fetch, jobs: int, fail_fast: bool, stop: Stop
+        self,
+        planner: Planner,
+        outcomes: Outcomes,
+        work: Work,
+        jobs: int,
+        fail_fast: bool,
+        stop: Stop,
+        fetch: Fetch | None = None,
     ) -> None:
         self._planner = planner
         self._outcomes = outcomes
@@ -104,6 +111,7 @@ class Scheduler:
                 del self._waiting[task_id]
                 self._outcomes.skipped(planned.task, "the values of its matrix are not known")
             elif planned.state == "fetch":
+                assert self._fetch
                 del self._waiting[task_id]
                 one = _Running(planned.task, planned.why, KernelControl(), now(), planned)
                 self._running[fetching.submit(self._fetch, planned, one.control)] = one

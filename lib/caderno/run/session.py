@@ -28,8 +28,7 @@ from caderno.plan.records import REUSED, Cell, RunRecord, RunState, RunTask, Tas
 from caderno.run import journal as journals
 from caderno.run import provenance
 from caderno.run.context import RUN_TAG
-from caderno.run.outcomes import Outcomes
-from caderno.run.sharing import Sharing, any_unsent
+from caderno.run.outcomes import Done, Outcomes
 from caderno.run.stop import Stop
 from caderno.run.tracking import loaded_when_used
 from caderno.spec import Task
@@ -37,7 +36,7 @@ from caderno.spec import Task
 if TYPE_CHECKING:  # papermill and MLflow take seconds to import: only where something runs
     from caderno.remote import Elsewhere
     from caderno.run.kernels import KernelControl
-    from caderno.run.outcomes import Done
+    from caderno.run.sharing import Sharing
     from caderno.run.warm import Parent
     from caderno.run.worker import RunContext
 
@@ -113,7 +112,7 @@ class _Session:
         self._make_up()
         if self._options.remote:
             self._options.remote.listen(self._warn)
-        if self._sharing and any_unsent(self._planner.project, self._plan.pipeline.name):
+        if self._sharing and self._sharing.any_unsent():
             self._sharing.begin()
         if self._plan.to_run:
             self._run_tasks()
@@ -146,7 +145,7 @@ class _Session:
                 self._computed_in()
             options = self._options
             scheduler = Scheduler(
-                self._planner, self._outcomes, self._work, self._fetch, options.jobs, options.fail_fast, self.stop
+                self._planner, self._outcomes, self._work, options.jobs, options.fail_fast, self.stop, self._fetch
             )
             scheduler.run(self._plan)
         finally:
@@ -220,6 +219,8 @@ class _Session:
             raise InvalidPipeline(problems)
 
     def _shared_by(self, remote: Elsewhere) -> Sharing:
+        from caderno.run.sharing import Sharing
+
         def sent(record: TaskRecord, seconds: float, size: int) -> None:
             self._outcomes.emit(
                 TaskPushed(

@@ -29,15 +29,6 @@ _TICK = 0.2  # seconds between looks at whether the run was stopped
 Told = Callable[[TaskRecord, float, int], None]  # of a result that was sent: its record, seconds, bytes
 
 
-def any_unsent(project: Project, pipeline: str) -> bool:
-    """Whether an earlier run left results that were to be sent."""
-    return any(_folder(project, pipeline).glob("*.json"))
-
-
-def _folder(project: Project, pipeline: str) -> Path:
-    return project.state / "unsent" / pipeline
-
-
 class Sharing:
     """Sends the results of the run `run` to `remote`; `sent` is told of each, `warn` of those that stay here."""
 
@@ -51,7 +42,7 @@ class Sharing:
         warn: Callable[[str], None],
         given_up: Callable[[], bool],
     ) -> None:
-        self._folder = _folder(project, store.pipeline)
+        self._folder = project.state / "unsent" / store.pipeline
         self._store = store
         self._remote = remote
         self._runs = [run]
@@ -64,6 +55,10 @@ class Sharing:
         self._queue: queue.SimpleQueue[tuple[Path, TaskRecord, bool] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._left: dict[str, str] = {}  # tasks whose result could not be sent, and why
+
+    def any_unsent(self) -> bool:
+        """Whether an earlier run left results that were to be sent."""
+        return any(self._folder.glob("*.json"))
 
     def begin(self) -> None:
         """Note that this run has results to send; those that earlier runs were to send are sent now."""

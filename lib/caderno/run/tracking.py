@@ -254,6 +254,19 @@ class Tracking:
         return {model.name: Model(model.model_uri, model.artifact_location) for model in found}
 
     @_guarded
+    def has_model(self, model: str) -> bool:
+        """Whether a logged model of this id is in this store."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_logged_model(model)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return True
+
+    @_guarded
     def registered(self) -> set[str]:
         """Return the ids of the runs that registered models came from."""
         runs, token = set(), None

@@ -89,6 +89,12 @@ def pair(folder: Shared, new_shop: NewShop) -> list[Workshop]:
     return [folder.joined(staged(new_shop())) for _ in range(2)]
 
 
+def at(folder: Shared, shop: Workshop) -> Path:
+    """Return where the output of the first task is in the shared folder."""
+    record = shop.record("first")
+    return Path(folder.url, "tiny", "first", record.fingerprint, record.outputs["made"].digest)
+
+
 def test_the_pipeline_file_names_the_remote_and_the_variable_goes_before(folder: Shared, new_shop: NewShop) -> None:
     one, two = staged(new_shop()), staged(new_shop())
     for shop in (one, two):
@@ -156,8 +162,7 @@ def test_a_run_that_is_killed_before_it_sent_is_made_up_for(pair: list[Workshop]
 def test_what_is_damaged_there_is_computed_and_replaced(folder: Shared, pair: list[Workshop]) -> None:
     one, two = pair
     one.caderno("run")
-    digest = one.record("first").outputs["made"].digest
-    (damaged,) = Path(folder.url).rglob(digest)
+    damaged = at(folder, one)
     damaged.write_text("x")
     done = two.caderno("run")
     assert done.code == 0, done.out
@@ -175,8 +180,7 @@ def test_when_a_result_that_could_not_be_fetched_comes_out_otherwise_what_hangs_
     for shop in pair:
         shop.notebook("first.ipynb", "number: int = 3\nmade: str = 'made.txt'", NOTE, "note('first')", clock)
     one.caderno("run")
-    (damaged,) = Path(folder.url).rglob(one.record("first").outputs["made"].digest)
-    damaged.write_text("x")
+    at(folder, one).write_text("x")
     assert "4 to fetch" in two.caderno("plan")
     assert two.caderno("run").code == 0
     assert sorted(two.calls()) == ["first", "left", "right", "third"]

@@ -18,6 +18,7 @@ from workshop import NewShop, Workshop, until
 
 from caderno.errors import RemoteError, Stopped
 from caderno.plan.planner import Planned
+from caderno.plan.records import TaskRecord
 from caderno.remote import Elsewhere
 
 BIG = os.urandom(40_000_000)  # more than two chunks
@@ -200,7 +201,7 @@ def test_a_plan_lists_once_a_task_and_reads_only_what_is_there(
 
 def test_a_push_that_is_killed_leaves_nothing_that_looks_whole(shared: Shared, machines: Machines) -> None:
     one, two = machines(big_one)
-    ((place, record),) = settled(one, BIG)
+    ((place, _),) = settled(one, BIG)
     command = [sys.executable, "-c", PUSH, shared.url, str(one.root), str(place)]
     environment = one.environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""))
     rng = random.Random(7)
@@ -226,19 +227,18 @@ def test_two_that_send_different_results_of_one_fingerprint_do_not_mix_them(shar
         start = threading.Barrier(2)
         threads = []
         for shop, ((place, record),) in ((one, first), (two, second)):
-
-            def send(shop: Workshop = shop, place: Path = place, record: Any = record) -> None:
-                remote = shared.elsewhere(shop)
-                start.wait()
-                remote.push(place, record, never, anew=True)
-
-            threads.append(threading.Thread(target=send))
+            threads.append(threading.Thread(target=_send_anew, args=(shared.elsewhere(shop), place, record, start)))
             threads[-1].start()
         for thread in threads:
             thread.join()
         third = big_one(Workshop(one.root.with_name(f"third {os.urandom(3).hex()}"), one.variables))
         assert pulled(third, shared.elsewhere(third))
         assert (part(third) / "made.bin").read_bytes() in (b"one" + b"1" * 8_000_000, b"one" + b"2" * 8_000_000)
+
+
+def _send_anew(remote: Elsewhere, place: Path, record: TaskRecord, start: threading.Barrier) -> None:
+    start.wait()
+    remote.push(place, record, never, anew=True)
 
 
 def test_a_run_that_is_killed_while_it_fetches_is_taken_up_by_the_next(shared: Shared, machines: Machines) -> None:

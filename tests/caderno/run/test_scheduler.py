@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workshop import NOTE, Workshop, record
+from remotes import Shared, settled
+from workshop import NOTE, NewShop, Workshop, record, until
 
-from caderno.events import Event, TaskCached, TaskFailed, TaskFinished, TaskSkipped, TasksUnfolded
+from caderno.events import Event, TaskCached, TaskFailed, TaskFetched, TaskFinished, TaskSkipped, TasksUnfolded
 from caderno.plan import digests
-from caderno.plan.planner import Resolved
+from caderno.plan.planner import Planned, Planner, Resolved
 from caderno.plan.records import Failure, Output, TaskRecord
+from caderno.remote import Elsewhere
+from caderno.run.fetching import fetch
 from caderno.run.kernels import KernelControl
-from caderno.run.outcomes import Outcomes
+from caderno.run.outcomes import Done, Outcomes
 from caderno.run.scheduler import Scheduler
 from caderno.run.stop import Stop
 from caderno.spec import Task
@@ -33,13 +37,18 @@ class Bench:
         self._lock = threading.Lock()
 
     def run(
-        self, act: Act = lambda task, control: "made", jobs: int = 2, fail_fast: bool = False, force: bool = False
+        self,
+        act: Act = lambda task, control: "made",
+        jobs: int = 2,
+        fail_fast: bool = False,
+        force: bool = False,
+        remote: Elsewhere | None = None,
     ) -> dict[str, str]:
         """Run all tasks and return how each ended."""
-        planner = self.shop.planner()
+        planner = Planner(self.shop.project, self.shop.load(), remote=remote)
         outcomes = Outcomes("a-run", planner, [self.events.append])
 
-        def work(task: Task, resolved: Resolved, why: str, control: KernelControl) -> tuple[TaskRecord, Path, bool]:
+        def work(task: Task, resolved: Resolved, why: str, control: KernelControl) -> Done:
             with self._lock:
                 self.began.append(task.id)
                 self.now += 1
@@ -49,9 +58,15 @@ class Bench:
             finally:
                 with self._lock:
                     self.now -= 1
-            return *self.commit(task, resolved, content), True
+            return *self.commit(task, resolved, content), "computed"
 
-        Scheduler(planner, outcomes, work, jobs, fail_fast, self.stop).run(planner.plan(force=force))
+        def bring(planned: Planned, control: KernelControl) -> Done | None:
+            assert remote
+            assert planned.resolved
+            return fetch(planner.store, remote, planned.task, planned.resolved, lambda: control.reason is not None)
+
+        plan = planner.plan(force=force)
+        Scheduler(planner, outcomes, work, jobs, fail_fast, self.stop, bring).run(plan)
         return {left.task: left.state for left in outcomes.left.values()}
 
     def commit(self, task: Task, resolved: Resolved, content: str) -> tuple[TaskRecord, Path]:
@@ -347,3 +362,41 @@ def test_no_more_of_a_resource_is_taken_than_there_is(bench: Bench) -> None:
     assert set(bench.run(act, jobs=4).values()) == {"succeeded"}
     assert most == [1, 1, 1]
     assert bench.most == 2
+
+
+@pytest.fixture
+def shared(bench: Bench, new_shop: NewShop, tmp_path: Path) -> Shared:
+    """A folder in which another machine has left all results of the bench's tasks but e's."""
+    found = Shared(str(tmp_path), {})
+    other = new_shop()
+    for name in ("notebooks", "params"):
+        shutil.copytree(bench.shop.root / name, other.root / name, dirs_exist_ok=True)
+    for place, made in settled(other, b""):
+        if made.task != "e":
+            found.elsewhere(other).push(place, made, lambda: False)
+    return found
+
+
+def test_what_is_fetched_takes_no_processor(bench: Bench, shared: Shared) -> None:
+    fetched = threading.Event()
+
+    def act(task: Task, control: KernelControl) -> str:
+        until(lambda: bench.shop.finished("c"), 30, "what can be fetched waits for a processor")
+        fetched.set()
+        return "made"
+
+    states = bench.run(act, jobs=1, remote=shared.elsewhere(bench.shop))
+    assert states == {"a": "fetched", "b": "fetched", "c": "fetched", "d": "fetched", "e": "succeeded"}
+    assert bench.began == ["e"]
+
+
+def test_what_can_not_be_fetched_is_computed_and_what_was_planned_by_it_is_looked_at_anew(
+    bench: Bench, shared: Shared, tmp_path: Path
+) -> None:
+    (parcel,) = tmp_path.glob("*/a/*.json")
+    for file in parcel.with_suffix("").iterdir():
+        file.write_bytes(b"damaged")
+    states = bench.run(lambda task, control: "other", remote=shared.elsewhere(bench.shop))
+    assert states == dict.fromkeys("abcde", "succeeded")
+    assert bench.shop.record("b").inputs["source"][0].digest == bench.shop.record("a").outputs["made"].digest
+    assert [event.task for event in bench.events if isinstance(event, TaskFetched)] == []
