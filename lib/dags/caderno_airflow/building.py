@@ -21,9 +21,7 @@ from caderno_airflow.description import Pipeline, Task
 from caderno_airflow.notes import first_words
 from caderno_airflow.operators import OWN_PARAMS, Check, Deliver, Run, Unfold
 
-_ROOM = timedelta(
-    minutes=5
-)  # for the engine, beyond a task's own timeout: it ends the task itself, and says at which cell
+_ROOM = timedelta(minutes=5)  # beyond a task's own timeout: the engine ends it itself, and says at which cell
 _RULE = "none_failed"  # upstream that had nothing to do is skipped, which keeps nobody from going on
 _PLAN_TIME = timedelta(minutes=30)
 _PLAN_RETRIES = 2  # a machine may die under it; wrong input is never tried again
@@ -73,6 +71,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
                 task_display_name="deliver",
                 needs=list(dict.fromkeys(pipeline.delivers)),
                 trigger_rule=_RULE,
+                retries=_PLAN_RETRIES,
                 outlets=[Asset(pipeline.model, f"caderno://models/{pipeline.model}", group="model")],
                 doc_md="Releases the best candidate, and promotes it if the gate lets it.",
                 **common,

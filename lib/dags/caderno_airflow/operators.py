@@ -101,9 +101,13 @@ class CallsEngine(BaseOperator):
         return options
 
     def _day(self, context: Context) -> str | None:
-        """Return the day of the logical date, in the schedule's time zone; None where the run has no such date."""
-        moment = context["dag_run"].logical_date
-        return moment.astimezone(ZoneInfo(self.zone)).date().isoformat() if moment else None
+        """Return the day of the logical date; None where the run has no such date.
+
+        The schedule's hours are of its time zone, so its days are, too. Who gives a date by hand gives it in UTC.
+        """
+        run = context["dag_run"]
+        zone = "UTC" if run.run_type == "manual" else self.zone
+        return run.logical_date.astimezone(ZoneInfo(zone)).date().isoformat() if run.logical_date else None
 
     def forced(self, context: Context) -> list[str]:
         """Return the option that has results made anew, if the run asks for it."""
