@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/caderno")]
 import small  # noqa: E402
+from remotes import S3  # noqa: E402
 from rig import Rig  # noqa: E402
 from servers import Server  # noqa: E402
 from together import TOLD, Digests, Local, Site  # noqa: E402
@@ -37,8 +38,11 @@ def site(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         (folder / name).mkdir()
     settings = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     origin = Workshop(folder / "origin", settings)
-    small.make(origin, ROOT / "lib/dags")
     with ExitStack() as stack:
+        bucket = S3(folder)
+        stack.callback(bucket.stop)
+        bucket.start()
+        small.make(origin, ROOT / "lib/dags", folder / "store", bucket.url)
         server = Server(folder / "mlflow", settings)
         stack.callback(server.stop)
         server.start()
@@ -53,11 +57,12 @@ def site(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
                 TALLY=str(folder / "tally"),
                 MLFLOW_TRACKING_URI=server.uri,
                 MLFLOW_DISABLE_TELEMETRY="true",
-                CADERNO_REMOTE=str(folder / "store"),
+                **bucket.variables,
             )
         rig.start()
         rig.knows(PIPELINE)
-        yield Site(rig, origin, machines, small.Tally(folder / "tally"), server, folder / "store")
+        rig.knows("pair")
+        yield Site(rig, origin, machines, small.Tally(folder / "tally"), server, folder / "store", bucket)
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,8 @@ tally.tell("ended", f"join {total_sum}")
 """
 HEAD = """
 description: Rows of two months, measured in three ways
-schedule: {cron: "0 0 * * *", start: 2026-02-01, end: 2026-02-28}
+remote: {remote}
+schedule: {{cron: "0 0 * * *", start: 2026-02-01, end: 2026-02-28}}
 owner: testers
 """
 # What is pinned to a queue has to travel: m1 gathers, m2 joins; who measures is left to chance.
@@ -101,17 +102,41 @@ join:
   queue: m2
   retries: 2
 """
+PAIR = """
+gather:
+  notebook: gather.ipynb
+  params: {month: 2026-02, until: "{{ ds }}"}
+  outputs: {rows: rows.csv}
+  queue: m1
+  retries: 2
+measure:
+  notebook: measure.ipynb
+  params: {part: z}
+  inputs: {rows: [gather.rows]}
+  outputs: {figure: figure.json}
+  queue: m2
+  retries: 2
+"""
 
 
-def make(shop: Workshop, dags: Path) -> None:
-    """Write the project into an empty folder and commit it, with the folder that Airflow reads."""
+def make(shop: Workshop, dags: Path, folder: Path, bucket: str) -> None:
+    """Write the project into an empty folder and commit it, with the folder that Airflow reads.
+
+    The results of `tiny` travel through a shared folder; those of `pair`, which has two tasks, through a bucket.
+    """
     shop.write("lib/tally.py", TALLY)
     shop.notebook("gather.ipynb", "month: str = '2026-01'\nuntil: str = '2026-01-28'\nrows: str = ''", GATHER)
     shop.notebook("measure.ipynb", "part: str = 'a'\nrows: list[str] = []\nfigure: str = ''", MEASURE)
     shop.notebook("join.ipynb", "figures: list[str] = []\ntotal: str = ''", JOIN)
-    shop.pipeline(TASKS, HEAD)
-    shop.write(".gitignore", "/data/\n/reports/\n/mlflow.db*\n/mlartifacts/\n/.venv\n__pycache__/\n")
+    shop.pipeline(TASKS, HEAD.format(remote=folder) + "default: true\n")
+    shop.pipeline(PAIR, HEAD.format(remote=bucket), "pair")
     git("init", "-q", "-b", "main", str(shop.root))
+    commit(shop, dags)
+
+
+def commit(shop: Workshop, dags: Path) -> None:
+    """Commit a project, with the folder that Airflow reads."""
+    shop.write(".gitignore", "/data/\n/reports/\n/mlflow.db*\n/mlartifacts/\n/.venv\n__pycache__/\n")
     for path in dags.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             shop.write(f"lib/dags/{path.relative_to(dags)}", path.read_bytes())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import small
+from remotes import S3
 from rig import Rig
 from servers import Server
 from workshop import PIPELINE, Workshop
@@ -19,7 +20,7 @@ Local = Callable[..., Digests]
 
 @dataclass
 class Site:
-    """The running whole; `store` is what the machines share, `tally` tells what notebooks did."""
+    """The running whole; `store` and `bucket` are what the machines share, `tally` tells what notebooks did."""
 
     rig: Rig
     origin: Workshop
@@ -27,6 +28,7 @@ class Site:
     tally: small.Tally
     mlflow: Server
     store: Path
+    bucket: S3
     dag: str = PIPELINE
 
     def run(self, day: str, limit: float = 300) -> str:
@@ -35,12 +37,12 @@ class Site:
         self.succeeds(run, limit)
         return run
 
-    def succeeds(self, run: str, limit: float = 300) -> None:
+    def succeeds(self, run: str, limit: float = 300, dag: str = PIPELINE) -> None:
         """Wait for the success of a run, and note how its tasks went."""
-        state = self.rig.client.end(self.dag, run, limit)
-        told = self.rig.client.told(self.dag, run)
+        state = self.rig.client.end(dag, run, limit)
+        told = self.rig.client.told(dag, run)
         TOLD.append(f"{os.environ['PYTEST_CURRENT_TEST'].split('::')[-1]}\n{told}")
-        assert state == "success", f"{told}\n{self.rig.client.failures(self.dag, run)}"
+        assert state == "success", f"{told}\n{self.rig.client.failures(dag, run)}"
 
     def running(self) -> list[str]:
         """Return the MLflow runs that are RUNNING."""

@@ -25,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import chance
+import orchestrated
 import peers
 import projects
 import serving
@@ -350,8 +351,14 @@ def serveoptions(folder: Path, repetitions: int) -> None:
     serving.options(folder, repetitions)
 
 
+def airflow(folder: Path, repetitions: int) -> None:
+    """A task of Airflow's against the same by hand."""
+    orchestrated.measure(folder, repetitions)
+
+
 CASES = {
-    case.__name__: case for case in (nothing, one, sweep, sweep32, many, pages, example, gate, serve, serveoptions)
+    case.__name__: case
+    for case in (nothing, one, sweep, sweep32, many, pages, example, gate, serve, serveoptions, airflow)
 }
 
 

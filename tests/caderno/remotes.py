@@ -58,6 +58,15 @@ class S3:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
+    def pause(self) -> None:
+        """Let it answer nothing until `resume`; what it holds stays."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
     def fs(self):  # s3fs may not be there
         """Return its files as fsspec shows them, never from a cache."""
         import s3fs

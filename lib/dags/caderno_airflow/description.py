@@ -21,7 +21,7 @@ from caderno_airflow.documents import Invalid
 # fmt: off
 PIPELINE_KEYS = frozenset({
     "name", "description", "default", "params", "env", "preload", "resources", "strict", "schedule", "owner", "tags",
-    "gate", "delivery", "routes", "tasks",
+    "gate", "delivery", "routes", "remote", "tasks",
 })
 SCHEDULE_KEYS = frozenset({"cron", "timezone", "start", "end", "catchup", "active_runs", "profile"})
 TASK_KEYS = frozenset({

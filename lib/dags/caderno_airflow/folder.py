@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,27 +12,26 @@ from caderno_airflow.documents import Invalid
 T = TypeVar("T")
 
 
-def files(root: Path, only: str | None = None) -> Iterator[tuple[Path, str]]:
-    """Yield each pipeline file that may have a schedule, or that of `only`, and its name in messages."""
-    for path in sorted((root / "params").glob("*.yaml")):
-        if only in (None, path.stem) and b"schedule" in path.read_bytes():
-            yield path, f"params/{path.name}"
-
-
 def each(root: Path, make: Callable[[Pipeline], T], only: str | None = None) -> tuple[dict[str, T], list[str]]:
-    """Return what `make` makes of each pipeline with a schedule, by name, and the problems of those that are broken."""
+    """Return what `make` makes of each pipeline with a schedule, by name, and the problems of those that are broken.
+
+    `only` names the one pipeline to look at.
+    """
     made: dict[str, T] = {}
     problems: list[str] = []
-    for path, place in files(root, only):
+    for path in sorted((root / "params").glob("*.yaml")):
+        if only not in (None, path.stem):
+            continue
+        place = f"params/{path.name}"
         try:
+            if b"schedule" not in path.read_bytes():
+                continue
             pipeline = read(path, place)
+            if pipeline:
+                place = f"{place}:{pipeline.line}"
+                made[pipeline.name] = make(pipeline)
         except Invalid as error:
             problems += error.problems
-            continue
-        if pipeline is None:
-            continue
-        try:
-            made[pipeline.name] = make(pipeline)
-        except Exception as error:  # Airflow's own, such as for a wrong cron: it shall cost no other DAG
-            problems.append(f"{place}:{pipeline.line}: {error}")
+        except Exception as error:  # such as Airflow's own, for a wrong cron: it shall cost no other DAG
+            problems.append(f"{place}: {error}")
     return made, problems
