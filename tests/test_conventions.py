@@ -82,8 +82,9 @@ def test_environment_yml_has_the_packages_and_versions_of_the_lock() -> None:
     assert (ROOT / "environment.yml").read_text() == environment(lock)
 
 
-def test_the_lock_hashes_every_package_and_names_no_host() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "lib/dags/requirements.lock"])
+def test_a_lock_hashes_every_package_and_names_no_host(name: str) -> None:
+    lock = (ROOT / name).read_text()
     assert "://" not in lock
     for entry in re.split(r"\n(?=[A-Za-z0-9])", lock)[1:]:
         assert "--hash=sha256:" in entry, entry.splitlines()[0]
@@ -97,6 +98,13 @@ def test_the_lock_covers_every_declared_dependency() -> None:
         for line in locked((ROOT / "requirements.lock").read_text())
     }
     assert {re.split(r"[<>=\[ ]", line)[0].lower().replace("_", "-") for line in declared} <= pinned
+
+
+def test_the_lock_of_airflow_covers_what_it_is_made_of() -> None:
+    wanted = re.findall(r"^[a-z0-9-]+", (ROOT / "lib/dags/requirements.in").read_text(), re.M)
+    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "lib/dags/requirements.lock").read_text(), re.M)
+    assert len(wanted) > 3
+    assert set(wanted) <= set(pinned)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT / "lib")))

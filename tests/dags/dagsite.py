@@ -65,7 +65,7 @@ class Site:
             env={**self.environment, **(env or {})},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
         )
 
     def script(self, source: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dagsite import ROOT, Site
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
 BAG = """
 import json, os
@@ -63,8 +63,8 @@ def test_a_pipeline_becomes_a_dag(site: Site) -> None:
     assert tasks["square.unfold"]["task_display_name"] == "square: which?"
     assert {task["owner"] for name, task in tasks.items()} == {"sums"}
     assert (dag["tags"], dag["description"], dag["active"], dag["catchup"]) == (["small"], "What is the sum?", 2, False)
-    assert dag["start"].startswith("2013-11-01 00:00:00-04:00")  # New York's summer time ended on the third
-    assert dag["end"].startswith("2013-11-30 23:59:59.999999-05:00")
+    assert dag["start"].startswith("2013-11-01 04:00:00+00:00")  # midnight in New York
+    assert dag["end"].startswith("2013-12-01 04:59:59.999999+00:00")
     params = dag["params"]
     assert {name: (param["type"], param["value"]) for name, param in params.items()} == {
         "day": (["null", "string"], None),
@@ -253,13 +253,12 @@ with create_session() as session:
 @pytest.mark.kernel
 def test_wrong_input_ends_a_run_at_its_first_task(site: Site) -> None:
     site.shop.pipeline("a: {notebook: fetch.ipynb, inputs: {x: 'file:gone.txt'}, retries: 3}", "schedule: '@daily'\n")
-    began = time.monotonic()
     done = site.run("airflow", "dags", "test", "tiny", "2013-11-05")
     said = done.stdout + done.stderr
     assert "declares no parameter 'x'" in said
     assert "params/tiny.yaml:4" in said
-    assert "upstream_failed" in said or done.returncode != 0
-    assert time.monotonic() - began < 200
+    assert "UPSTREAM_FAILED" in said.upper()
+    assert "try_number=2" not in said
 
 
 @pytest.mark.kernel
