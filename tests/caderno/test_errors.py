@@ -13,7 +13,7 @@ def subclasses(kind: type) -> set[str]:
 
 
 def test_the_docstring_draws_the_whole_tree() -> None:
-    drawn = set(re.findall(r"^\s+(?:[├└]── )?([A-Z]\w+)", errors.__doc__ or "", re.M))
+    drawn = set(re.findall(r"^\s+(?:│ +)?(?:[├└]── )?([A-Z]\w+)", errors.__doc__ or "", re.M))
     assert drawn == {name for name in subclasses(CadernoError) if hasattr(errors, name)}
 
 

@@ -67,7 +67,7 @@ class Sharing:
         self._folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             earlier = [path for path in sorted(self._folder.glob("*.json")) if self._take(path, stack)]
-            runs = {run for path in earlier for run in json.loads(path.read_bytes())}
+            runs = {run for path in earlier for run in _named(path)}
             self._held = self._note([*self._runs, *sorted(runs)])
             for path in earlier:
                 path.unlink()
@@ -145,3 +145,11 @@ class Sharing:
                 del self._left[record.task]
             if size is not None:
                 self._sent(record, time.monotonic() - began, size)
+
+
+def _named(path: Path) -> list[str]:
+    """Return the runs that a file names; that of its own name where it can't be read."""
+    try:
+        return [str(run) for run in json.loads(path.read_bytes())]
+    except (ValueError, TypeError):
+        return [path.stem]

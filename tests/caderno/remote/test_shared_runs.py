@@ -239,7 +239,7 @@ def test_ctrl_c_while_it_fetches_ends_the_run_and_the_next_goes_on(folder: Share
 @pytest.mark.parametrize(
     ("remote", "said"),
     [
-        ("s4://team/results", "did you mean 's3'?"),
+        ("s33://team/results", "did you mean 's3'?"),
         ("gs://team/results", "pip install gcsfs"),
         ("s3//team", "is not there: make the folder, or mount it"),
     ],
