@@ -391,7 +391,7 @@ def invocations(port: str, asked: bytes) -> dict[str, Any]:
 
 SERVED = """
 caderno serve-key tests keys >key
-caderno serve --host 0.0.0.0 --keys keys 2>said &
+caderno serve --host 0.0.0.0 --keys keys >said 2>&1 &
 for i in $(seq 60); do "$@" 2>/dev/null && break; sleep 1; done
 "$@" && python - <<END
 from urllib.error import HTTPError
