@@ -309,8 +309,8 @@ def clean(delivered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("clean") / "venv"
     (model,) = (delivered / "data/flights/train/model=boosting/latest").glob("model")
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--no-compile", "-r", str(model / "requirements.txt")]
-    subprocess.run(pip, check=True, cwd=place)
+    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+    subprocess.run([*pip, "-r", str(model / "requirements.txt")], check=True, cwd=place)
     return place / "bin"
 
 
