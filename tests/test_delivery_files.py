@@ -309,17 +309,8 @@ def clean(delivered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("clean") / "venv"
     (model,) = (delivered / "data/flights/train/model=boosting/latest").glob("model")
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    pip = [
-        str(place / "bin/python"),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "-r",
-        str(model / "requirements.txt"),
-    ]
-    subprocess.run(pip, check=True, cwd=place)
+    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+    subprocess.run([*pip, "-r", str(model / "requirements.txt")], check=True, cwd=place)
     return place / "bin"
 
 
@@ -400,7 +391,7 @@ def invocations(port: str, asked: bytes) -> dict[str, Any]:
 
 SERVED = """
 caderno serve-key tests keys >key
-caderno serve --host 0.0.0.0 --keys keys 2>said &
+caderno serve --host 0.0.0.0 --keys keys >said 2>&1 &
 for i in $(seq 60); do "$@" 2>/dev/null && break; sleep 1; done
 "$@" && python - <<END
 from urllib.error import HTTPError
