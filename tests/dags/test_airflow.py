@@ -114,7 +114,7 @@ def test_a_hundred_pipelines_are_parsed_in_half_a_second(site: Site) -> None:
 import sys, time
 sys.path.insert(0, {str(site.shop.root / "lib/dags")!r})
 import airflow.sdk
-from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, Param
+from airflow.sdk import DAG, Asset, BaseOperator, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowException
 import pipelines
 from caderno_airflow.notes import first_words

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, Param
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 
 from caderno_airflow.description import Pipeline, Task
 from caderno_airflow.notes import first_words
@@ -35,7 +35,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
     dag = DAG(
         dag_id=pipeline.name,
         description=pipeline.description or None,
-        schedule=CronTriggerTimetable(schedule.cron, timezone=schedule.timezone),
+        schedule=CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone),  # a day's run follows the day
         start_date=schedule.start and datetime.combine(schedule.start, time.min, zone),
         end_date=schedule.end and datetime.combine(schedule.end, time.max, zone),
         catchup=schedule.catchup,
