@@ -352,14 +352,17 @@ class TestModelsWithoutThisPackage:
         asked = (model / "serving_input_example.json").read_bytes()
         port = str(free_port())
         command = [str(clean / "mlflow"), "models", "serve", "-m", "models:/flights@champion"]
-        with subprocess.Popen(
-            [*command, "--env-manager", "local", "--port", port],
-            cwd=tmp_path,
-            env=self.settings(delivered, clean, tmp_path),
-            stdout=subprocess.DEVNULL,
-            stderr=(tmp_path / "said").open("w"),
-            start_new_session=True,
-        ) as serving:
+        with (
+            (tmp_path / "said").open("w") as said,
+            subprocess.Popen(
+                [*command, "--env-manager", "local", "--port", port],
+                cwd=tmp_path,
+                env=self.settings(delivered, clean, tmp_path),
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            ) as serving,
+        ):
             try:
                 answer = invocations(port, asked)
             finally:
