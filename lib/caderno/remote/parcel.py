@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from caderno.errors import RemoteError
 from caderno.plan import digests
 from caderno.plan.cache import StatCache
+from caderno.plan.models import digest_of
 from caderno.plan.planner import Resolved
 from caderno.plan.records import Output, TaskRecord
 from caderno.plan.store import PAGE, RECORD
@@ -28,13 +29,17 @@ _RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 class File(BaseModel):
-    """A file of a result: `path` is relative to its folder, `digest` a SHA-256 in hex, `size` in bytes."""
+    """A file of a result: `path` is relative to its folder, `digest` a SHA-256 in hex, `size` in bytes.
+
+    `counts` is what an output's digest is made of where that is another: of a model's files (plan/models.py).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size: Annotated[int, Field(ge=0)]
+    counts: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 class Parcel(BaseModel):
@@ -60,7 +65,10 @@ def packed(place: Path, record: TaskRecord, cache: StatCache | None = None) -> P
             name = path.relative_to(place).as_posix()
             if name not in _OURS:
                 digest, size = digests.of_path(path, cache)
-                files.append(File(path=name, digest=digest, size=size))
+                counts = digest if digest_of(str(path)) else None
+                files.append(
+                    File(path=name, digest=digests.of_file(path) if counts else digest, size=size, counts=counts)
+                )
     except OSError as error:
         raise RemoteError(f"its files can't be read: {error.strerror}") from None
     parcel = Parcel(record=record, files=files)
@@ -124,11 +132,11 @@ def _made_up(output: Output, files: Iterable[File]) -> tuple[str, int] | None:
     inside = []
     for file in files:
         if file.path == output.path:
-            return file.digest, file.size
+            return file.counts or file.digest, file.size
         if file.path.startswith(f"{output.path}/"):
             inside.append((file.path[len(output.path) + 1 :], file))
     inside.sort(key=lambda one: _order(one[0]))
-    lines = [f"{name}\0{file.digest}" for name, file in inside]
+    lines = [f"{name}\0{file.counts or file.digest}" for name, file in inside]
     return (digests.of_text("\n".join(lines)), sum(file.size for _, file in inside)) if inside else None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from caderno.errors import RemoteError, Stopped
 from caderno.plan.cache import StatCache
 from caderno.plan.digests import of_file
+from caderno.plan.models import digest_of
 from caderno.plan.records import TaskRecord
 from caderno.remote.parcel import File, Parcel, packed
 from caderno.remote.place import Place
@@ -54,7 +55,10 @@ def _arriving(staged: Path, file: File) -> Path:
 
 def _is(path: Path, file: File) -> bool:
     """Whether the file at `path` is the one that is meant."""
-    return path.is_file() and path.stat().st_size == file.size and of_file(path) == file.digest
+    if not path.is_file() or path.stat().st_size != file.size or of_file(path) != file.digest:
+        return False
+    counting = digest_of(f"/{file.path}")
+    return file.counts == (counting(path) if counting else None)
 
 
 def _clear(staged: Path, kept: set[Path]) -> None:
