@@ -16,7 +16,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run release promote pack unpack test test-airflow lint types bench lab ui airflow sources lock clean
+.PHONY: help run release promote pack unpack test test-airflow test-container lint types bench lab ui airflow sources lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -45,10 +45,13 @@ unpack: ## take results, decisions and pages from delivery.tar
 	tar -xf delivery.tar
 
 test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(if $(SLOW),slow and not airflow,not slow and not airflow)" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(if $(SLOW),slow,not slow) and not airflow and not container" $(TESTS)
 
 test-airflow: $(READY) $(AIRFLOW_READY) ## run the tests that need a real Airflow
 	CADERNO_AIRFLOW=$(CURDIR)/$(AIRFLOW) $(BIN)/python -m pytest -n 0 -m airflow $(TESTS)
+
+test-container: $(READY) ## take the steps of the Containerfile in a folder; needs root and debootstrap
+	$(BIN)/python -m pytest -n 0 -m container $(TESTS)
 
 lint: $(READY) ## check style, layers and notebooks
 	$(BIN)/ruff check .

@@ -431,8 +431,7 @@ class TestContainers:
                 for source in rest.split()[:-1]:
                     assert any(name == source or name.startswith(f"{source}/") for name in tracked), source
 
-    @pytest.mark.e2e
-    @pytest.mark.slow
+    @pytest.mark.container
     @pytest.mark.timeout(1800)
     def test_its_steps_make_an_engine_and_a_service_that_run_without_a_network(
         self, checkout: Path, tmp_path: Path
