@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from checkout import caderno, environment
 
 from caderno.deliver.ledger import ledger_of
 from caderno.plan.records import RunRecord
@@ -22,16 +23,6 @@ ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 Make = Callable[[str], Path]
-
-
-def environment(project: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "CADERNO_"))}
-    return kept | {"PYTHONPATH": str(project / "lib")}
-
-
-def caderno(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "caderno.cli", *arguments]
-    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True)
 
 
 def run(project: Path, day: str, code: int = 0) -> RunRecord:

@@ -18,6 +18,7 @@ import orjson
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from checkout import caderno, environment
 
 from flights.features import FEATURES
 
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [path for path in (ROOT / "notebooks").rglob("[!.]*.ipynb") if path.parent.name != "daily"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-
-def environment(project: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "CADERNO_"))}
-    return kept | {"PYTHONPATH": str(project / "lib")}
-
-
-def caderno(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "caderno.cli", *arguments]
-    return subprocess.run(command, cwd=project, env=environment(project), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,17 +36,20 @@ def of_skops(path: Path) -> str:
 
     skops names objects, and the arrays beside its schema, by where they lay in memory.
     """
-    content = path.read_bytes()
     try:
         with zipfile.ZipFile(path) as file:
             schema = file.read(_SCHEMA)
             number = {each: b"%d" % place for place, each in enumerate(dict.fromkeys(_ADDRESS.findall(schema)))}
-            said = [(b"", _ADDRESS.sub(lambda found: number[found[0]], schema))]
+            numbered = _ADDRESS.sub(lambda found: number[found[0]], schema)
+            said = [(b"", hashlib.sha256(numbered).hexdigest())]
             for name in file.namelist():
                 stem, dot, kind = name.partition(".")
                 if name != _SCHEMA:
-                    said.append((number.get(stem.encode(), stem.encode()) + f"{dot}{kind}".encode(), file.read(name)))
-    except (zipfile.BadZipFile, KeyError, NotImplementedError):  # no skops file after all
-        return hashlib.sha256(content).hexdigest()
-    lines = [name + b"\0" + hashlib.sha256(one).hexdigest().encode() for name, one in sorted(said)]
+                    with file.open(name) as member:  # read in pieces: it may be large, and unpack to more
+                        digest = hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]  # it has readinto
+                    said.append((number.get(stem.encode(), stem.encode()) + f"{dot}{kind}".encode(), digest))
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError):  # no skops file after all
+        with path.open("rb") as other:
+            return hashlib.file_digest(other, "sha256").hexdigest()
+    lines = [name + b"\0" + digest.encode() for name, digest in sorted(said)]
     return hashlib.sha256(b"\n".join(lines)).hexdigest()

@@ -55,3 +55,13 @@ def test_arrays_and_their_places_count(tmp_path: Path) -> None:
 def test_what_only_has_such_a_name_counts_byte_by_byte(tmp_path: Path) -> None:
     (tmp_path / "x.skops").write_text("no archive")
     assert models.of_skops(tmp_path / "x.skops") == digests.of_file(tmp_path / "x.skops")
+
+
+def test_an_archive_that_can_not_be_unpacked_counts_byte_by_byte(tmp_path: Path) -> None:
+    path = tmp_path / "broken.skops"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("schema.json", "{}" * 1000)
+    content = bytearray(path.read_bytes())
+    content[45:55] = b"\xff" * 10
+    path.write_bytes(content)
+    assert models.of_skops(path) == digests.of_file(path)
