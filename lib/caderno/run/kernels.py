@@ -34,7 +34,6 @@ MEMORY = "out of memory"
 CONNECTION = "kernel.json"  # the connection file's name
 _LAUNCHER = ["-m", "ipykernel_launcher"]
 _PREFIX, _LOCK = "caderno-", "lock"
-_AGE = 60.0  # seconds after which a folder that nobody holds is one left behind, not one being made
 _AGAIN = 5  # milliseconds between tries to connect to a kernel that is not there yet; ZeroMQ's own 100 make it late
 GRACE = 10.0  # seconds between the request to stop and the kill
 
@@ -47,13 +46,13 @@ def private_folder() -> Iterator[Path]:
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError), left.open() as file:
-            if time.time() - left.stat().st_mtime > _AGE:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left.parent, ignore_errors=True)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
-        with (folder / _LOCK).open("w") as lock:
+        with (folder / "new").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            Path(lock.name).rename(folder / _LOCK)  # nobody sees it before it is held
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

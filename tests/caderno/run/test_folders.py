@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,13 +18,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def folder(parent: Path, name: str, age: float) -> Path:
+def folder(parent: Path, name: str) -> Path:
     made = parent / name
     made.mkdir()
-    lock = made / "lock"
-    lock.touch()
-    then = lock.stat().st_mtime - age
-    os.utime(lock, (then, then))
+    (made / "lock").touch()
     return made
 
 
@@ -36,16 +33,20 @@ def test_a_folder_is_private_and_gone_afterwards(temporary: Path) -> None:
 
 
 def test_what_a_killed_engine_left_is_removed_and_what_is_in_use_stays(temporary: Path) -> None:
-    left = folder(temporary, "caderno-left", 3600)
-    fresh = folder(temporary, "caderno-fresh", 1)
-    used = folder(temporary, "caderno-used", 3600)
-    other = folder(temporary, "other", 3600)
+    left, used, other = folder(temporary, "caderno-left"), folder(temporary, "caderno-used"), folder(temporary, "other")
     with (used / "lock").open("w") as lock:
-        then = (used / "lock").stat().st_mtime - 3600
-        os.utime(used / "lock", (then, then))
         fcntl.flock(lock, fcntl.LOCK_EX)
         with private_folder():
             assert not left.exists()
-            assert fresh.exists()
             assert used.exists()
             assert other.exists()
+
+
+def test_a_folder_that_others_are_just_making_is_theirs() -> None:
+    def use(_: int) -> bool:
+        with private_folder() as made:
+            (made / "socket").touch()
+            return made.is_dir()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(use, range(2000)))
