@@ -174,7 +174,8 @@ class ModelDelivered(Event):
     """The run's best candidate was released, as `version` of `model`: `promoted`, it is the champion now.
 
     `outcome` is what the gate said, `why` its reason: promote, hold or refuse; or it is `champion`, where the best
-    candidate was that already. `report` is the decision's page, relative to the project's root.
+    candidate was that already. `missing` is what keeps it from being promoted, such as an approval. `report` is the
+    decision's page, relative to the project's root.
     """
 
     model: str
@@ -182,6 +183,7 @@ class ModelDelivered(Event):
     outcome: str
     why: str
     promoted: bool
+    missing: tuple[str, ...]
     report: str | None
 
 

@@ -61,7 +61,8 @@ def site(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
             )
         rig.start()
         rig.knows(PIPELINE)
-        rig.knows("pair")
+        for name in ("pair", "model", "model.approval"):
+            rig.knows(name)
         yield Site(rig, origin, machines, small.Tally(folder / "tally"), server, folder / "store", bucket)
 
 

@@ -96,6 +96,27 @@ class Client:
         entries = self.ask("GET", path, map_index=index)["xcom_entries"]
         return {one["key"]: self.ask("GET", f"{path}/{one['key']}", map_index=index)["value"] for one in entries}
 
+    def question(self, dag: str, run: str, task: str, limit: float = 120) -> dict[str, Any]:
+        """Wait until a task asks somebody, and return what it asks.
+
+        Its executor tells only seconds later that this step is done, and until then the scheduler takes the next one
+        for a failure: nobody answers as fast.
+        """
+        path = f"dags/{dag}/dagRuns/{run}/hitlDetails"
+
+        def found() -> dict[str, Any] | None:
+            time.sleep(8)
+            every = self.ask("GET", path)["hitl_details"]
+            asked = [one for one in every if one["task_instance"]["task_id"] == task and not one["response_received"]]
+            return asked[0] if asked else None
+
+        return until(found, limit, lambda: f"a question\n{self.told(dag, run)}\n{self.failures(dag, run)}") or {}
+
+    def answer(self, dag: str, run: str, task: str, option: str, **values: Any) -> dict[str, Any]:
+        """Answer it; return who did so, and when."""
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails"
+        return dict(self.ask("PATCH", path, {"chosen_options": [option], "params_input": values}))
+
     def backfill(self, dag: str, first: str, last: str, at_once: int = 1) -> int:
         """Let Airflow run each day from first to last; return the backfill's number."""
         content = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import deliveries
 from processes import until
 from workshop import PIPELINE, Workshop
 
@@ -117,12 +118,19 @@ measure:
   queue: m2
   retries: 2
 """
+MODEL_HEAD = """
+params: {{skill: 0.6}}
+remote: {remote}
+schedule: {{cron: "0 0 * * *", start: 2026-02-01, end: 2026-02-28, delivery_queue: m1}}
+delivery: automatic
+"""
 
 
 def make(shop: Workshop, dags: Path, folder: Path, bucket: str) -> None:
     """Write the project into an empty folder and commit it, with the folder that Airflow reads.
 
-    The results of `tiny` travel through a shared folder; those of `pair`, which has two tasks, through a bucket.
+    The results of `tiny` travel through a shared folder; those of `pair`, which has two tasks, through a bucket. What
+    `model` trains is delivered, and somebody must approve it.
     """
     shop.write("lib/tally.py", TALLY)
     shop.notebook("gather.ipynb", "month: str = '2026-01'\nuntil: str = '2026-01-28'\nrows: str = ''", GATHER)
@@ -130,6 +138,9 @@ def make(shop: Workshop, dags: Path, folder: Path, bucket: str) -> None:
     shop.notebook("join.ipynb", "figures: list[str] = []\ntotal: str = ''", JOIN)
     shop.pipeline(TASKS, HEAD.format(remote=folder) + "default: true\n")
     shop.pipeline(PAIR, HEAD.format(remote=bucket), "pair")
+    shop.notebook("data.ipynb", "test: str = ''", deliveries.DATA)
+    shop.notebook("train.ipynb", "skill: float = 0.6", deliveries.TRAIN)
+    shop.pipeline(deliveries.TASKS, MODEL_HEAD.format(remote=folder) + deliveries.GATE, "model")
     git("init", "-q", "-b", "main", str(shop.root))
     commit(shop, dags)
 

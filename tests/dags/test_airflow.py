@@ -148,8 +148,8 @@ sys.path.insert(0, {dags!r})
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from caderno_airflow.operators import Run
-def run(params, moment=None, defaults=None, kind="scheduled"):
-    task = Run(task_id="t", target="t", pipeline="p", zone="America/New_York", dags={dags!r}, defaults=defaults)
+def run(params, moment=None, written=None, kind="scheduled"):
+    task = Run(task_id="t", target="t", pipeline="p", zone="America/New_York", dags={dags!r}, written=written)
     return task, {{"params": params, "dag_run": SimpleNamespace(logical_date=moment, run_type=kind), "ti": None}}
 """
 

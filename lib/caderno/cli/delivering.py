@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,11 +89,12 @@ def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> ModelDelive
             outcome="champion",
             why=why,
             promoted=False,
+            missing=(),
             report=None,
         )
-    decision, promoted = found
+    decision, missing = found
     page = project.relative(report.decision_file(project, decision.pipeline, decision.name))
-    became = "is the champion now" if promoted else f"is not promoted ({decision.outcome}: {decision.why})"
+    became = f"is not promoted ({'; '.join(missing)})" if missing else "is the champion now"
     click.echo(f"delivery: {delivery.model} version {decision.version} {became}; {page}", err=True)
     return ModelDelivered(
         run=run.run,
@@ -100,7 +102,8 @@ def deliver(project: Project, pipeline: Pipeline, run: RunRecord) -> ModelDelive
         version=decision.version,
         outcome=decision.outcome,
         why=decision.why,
-        promoted=promoted,
+        promoted=not missing,
+        missing=tuple(missing),
         report=page,
     )
 
@@ -217,7 +220,8 @@ def rollback(version: str | None, pipeline: str | None, why: str, who: str | Non
 
 @cli.command()
 @pipeline_option
-def models(pipeline: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what the challenger lacks.")
+def models(pipeline: str | None, as_json: bool) -> None:
     """List the versions of the pipeline's model: aliases, metrics, what the gate said, who signed.
 
     \b
@@ -229,7 +233,10 @@ def models(pipeline: str | None) -> None:
     with delivery.ledger.turn():
         now = delivery.settle()
     lacking = {now.challenger: delivery.lacking(now.challenger)} if now.challenger else {}
-    telling.show_models(delivery.model, now, lacking)
+    if as_json:
+        click.echo(json.dumps(telling.models(delivery, now, lacking), ensure_ascii=False))
+    else:
+        telling.show_models(delivery.model, now, lacking)
 
 
 @cli.command()

@@ -250,8 +250,8 @@ class Delivery:
             },
         )
 
-    def automatic(self, who: Person) -> tuple[DecisionRecord, bool] | None:
-        """Release the best candidate and promote it if the gate lets it; return the decision, and whether it reigns.
+    def automatic(self, who: Person) -> tuple[DecisionRecord, list[str]] | None:
+        """Release the best candidate, promote it if nothing is missing; return the decision, and what is missing.
 
         None where the best candidate is the champion already. Where all is as it was, MLflow is not asked.
         """
@@ -261,9 +261,12 @@ class Delivery:
         if same and same.number == seen:
             return None
         decision = self._known(candidate, same, now) or self.release(candidate, who)[0]
-        if decision.outcome == "promote":
-            self.promote(decision.version, who, "delivery is automatic, and the gate lets it pass", False, seen)
-        return decision, decision.outcome == "promote"
+        if decision.outcome != "promote":
+            return decision, [f"the gate says {decision.outcome}: {decision.why}"]
+        missing = self.lacking(decision.version)
+        if not missing:
+            self.promote(decision.version, who, "delivery is automatic, and nothing is missing", False, seen)
+        return decision, missing
 
     def _register(self, candidate: Candidate, manifest: Mapping[str, str], who: Person) -> str:
         self.settle()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from caderno import report
 from caderno.deliver.decisions import DecisionRecord
 from caderno.deliver.ledger import Row
 from caderno.deliver.standing import Standing, Version
 from caderno.deliver.statistics import METRICS
 from caderno.run.console import ListingConsole, new_table
+
+if TYPE_CHECKING:
+    from caderno.deliver.delivery import Delivery
 
 _STYLES = {"promote": "green", "hold": "yellow", "refuse": "bold red"}
 
@@ -53,6 +57,43 @@ def _next(decision: DecisionRecord) -> str:
             return "make it better, or gather more test rows; caderno models"
         case _:
             return "mend what is refused, caderno run, caderno release"
+
+
+def models(delivery: Delivery, now: Standing, lacking: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return the versions of a model as JSON has them, the oldest first; `lacking` is what a version lacks, by number.
+
+    `report` is the page of the last decision, relative to the project's root.
+    """
+    return {
+        "model": delivery.model,
+        "champion": now.champion,
+        "challenger": now.challenger,
+        "approvals": delivery.wanted.approvals,
+        "four_eyes": delivery.wanted.four_eyes,
+        "versions": [
+            {key: version.released.entry.facts[key] for key in ("task", "fingerprint", "run", "commit", "authors")}
+            | {"version": number, "released": version.released.entry.time, "lacking": lacking.get(number)}
+            | _decided(delivery, version)
+            for number, version in sorted(now.versions.items(), key=lambda one: int(one[0]))
+        ],
+    }
+
+
+def _decided(delivery: Delivery, version: Version) -> dict[str, Any]:
+    if version.decided is None:
+        return {"outcome": None}
+    entry = version.decided.entry
+    page = report.decision_file(delivery.project, delivery.pipeline.name, str(entry.facts["decision"]))
+    return {
+        "outcome": version.outcome,
+        "why": entry.why,
+        "metrics": entry.facts["metrics"],
+        "report": delivery.project.relative(page),
+        "signed": [
+            {"action": one.action, "who": one.who, "why": one.why, "time": one.time}
+            for one in (row.entry for row in version.signed)
+        ],
+    }
 
 
 def show_models(model: str, now: Standing, lacking: Mapping[str, Sequence[str]]) -> None:

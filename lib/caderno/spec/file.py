@@ -203,6 +203,9 @@ class ScheduleFile(_Mapping):
     catchup: bool = Field(False, description="Whether days that were missed, since start, are run too.")
     active_runs: Amount = Field(1, description="How many days may run at once.")
     profile: Name | None = Field(None, description="The profile that scheduled runs have.")
+    delivery_queue: str | None = Field(
+        None, description="The queue of the tasks that deliver and ask: decisions and pages stay on its machine."
+    )
 
 
 def _schedule(value: Any) -> Any:
@@ -281,7 +284,9 @@ class PipelineFile(_Mapping):
     tags: list[str] = Field([], description="Words by which Airflow's pages find the pipeline.")
     gate: GateFile | None = Field(None, description="The rules by which a candidate may follow the champion.")
     delivery: Literal["manual", "automatic"] = Field(
-        "manual", description="Whether a run itself releases its best candidate, and promotes it if the gate lets it."
+        "manual",
+        description="Whether a run itself releases its best candidate, and promotes it if the gate lets it and no "
+        "approval is missing.",
     )
     routes: Place | None = Field(
         None,

@@ -29,9 +29,6 @@ def check_gate(file: PipelineFile, tell: Tell) -> None:
     for name, bound in gate.bounds.items():
         if bound.min is None and bound.max is None:
             tell(("gate", "bounds", name), f"the bound of {name} bounds nothing", "give it min, max, or both")
-    if file.delivery == "automatic" and gate.approvals:
-        hint = "leave approvals out, or make delivery manual"
-        tell(("gate", "approvals"), "delivery is automatic: a run promotes at once and can't wait for approvals", hint)
 
 
 def _output(text: str, key: str, tasks: Mapping[str, TaskFile], tell: Tell) -> str | None:

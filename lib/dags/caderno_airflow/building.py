@@ -1,10 +1,12 @@
 """From the description of a pipeline to a DAG.
 
-    check ─▶ registry ──────────────────┬─▶ dataset ─▶ train? ─▶ train ×4 ─▶ compare ─▶ deliver
-          ─▶ flights? ─▶ flights ×12 ───┘
+    check ─▶ registry ──────────────────┬─▶ dataset ─▶ train? ─▶ train ×4 ─▶ compare ─▶ deliver ─▶ ask
+          ─▶ flights? ─▶ flights ×12 ───┘                                                           ┊
+                                                                                approve ─▶ promote ◀┘
 
 A task with a matrix is mapped over the ids that a task before it (`flights.unfold`) returns: those whose results are
-not there yet. So neither profile nor day needs to be known when the file is parsed.
+not there yet. So neither profile nor day needs to be known when the file is parsed. Where people must approve, the last
+task triggers a DAG that asks them.
 """
 
 from __future__ import annotations
@@ -21,11 +23,19 @@ from caderno_airflow.description import Pipeline, Task
 from caderno_airflow.notes import first_words
 from caderno_airflow.operators import OWN_PARAMS, Check, Deliver, Run, Unfold
 
+APPROVAL = ".approval"  # after a pipeline's name: the DAG that asks
 _ROOM = timedelta(minutes=5)  # beyond a task's own timeout: the engine ends it itself, and says at which cell
 _RULE = "none_failed"  # upstream that had nothing to do is skipped, which keeps nobody from going on
 _PLAN_TIME = timedelta(minutes=30)
 _PLAN_RETRIES = 2  # a machine may die under it; wrong input is never tried again
+_ASKED, _SOON = 10, timedelta(seconds=5)  # how often somebody is asked again whose answer can't be signed
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+
+
+def dags_of(pipeline: Pipeline, root: Path, dags: Path) -> list[DAG]:
+    """Return the DAG of a pipeline, and the one that asks for approvals where its delivery needs any."""
+    asks = [_approval_of(pipeline, dags)] if pipeline.approvals and pipeline.delivers else []
+    return [dag_of(pipeline, root, dags), *asks]
 
 
 def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
@@ -50,7 +60,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
         "pipeline": pipeline.name,
         "zone": schedule.timezone,
         "dags": str(dags),
-        "defaults": own,
+        "written": own,
     }
     with dag:
         check = Check(
@@ -72,13 +82,84 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
                 needs=list(dict.fromkeys(pipeline.delivers)),
                 trigger_rule=_RULE,
                 retries=_PLAN_RETRIES,
-                outlets=[Asset(pipeline.model, f"caderno://models/{pipeline.model}", group="model")],
-                doc_md="Releases the best candidate, and promotes it if the gate lets it.",
+                outlets=[_asset(pipeline)],
+                doc_md="Releases the best candidate, and promotes it if the gate lets it and no approval is missing.",
+                **_queue(pipeline),
                 **common,
             )
             ends = [made[name] for name in made if not any(name in other.upstream for other in pipeline.tasks.values())]
             deliver.set_upstream(ends)
+            if pipeline.approvals:
+                deliver >> _ask(pipeline)
     dag.params.update(params_of(pipeline, root))  # now: each task would copy them all
+    dag.validate()
+    return dag
+
+
+def _asset(pipeline: Pipeline) -> Asset:
+    return Asset(pipeline.model, f"caderno://models/{pipeline.model}", group="model")
+
+
+def _queue(pipeline: Pipeline) -> dict[str, Any]:
+    queue = pipeline.schedule.delivery_queue
+    return {"queue": queue} if queue else {}
+
+
+def _ask(pipeline: Pipeline) -> Any:
+    from caderno_airflow.approving import Ask  # operators of the standard provider: only where they are needed
+
+    return Ask(
+        task_id="pipeline.ask",
+        task_display_name="ask",
+        trigger_dag_id=f"{pipeline.name}{APPROVAL}",
+        trigger_rule=_RULE,
+        retries=_PLAN_RETRIES,
+        doc_md=f"Starts `{pipeline.name}{APPROVAL}`, where people approve.",
+    )
+
+
+def _approval_of(pipeline: Pipeline, dags: Path) -> DAG:
+    """Return the DAG in which people approve a version, one after the other, and which promotes it then."""
+    from caderno_airflow.approving import Approve, Promote
+
+    common: dict[str, Any] = {
+        "pipeline": pipeline.name,
+        "zone": pipeline.schedule.timezone,
+        "dags": str(dags),
+        "trigger_rule": _RULE,
+        **_queue(pipeline),
+    }
+    dag = DAG(
+        dag_id=f"{pipeline.name}{APPROVAL}",
+        description=f"Who approves the models of {pipeline.name}?",
+        schedule=None,
+        tags=list(pipeline.tags),
+        default_args={"owner": pipeline.owner} if pipeline.owner else {},
+        auto_register=False,
+    )
+    with dag:
+        before = None
+        for number in range(1, pipeline.approvals + 1):
+            asked = Approve(
+                task_id="approve" if pipeline.approvals == 1 else f"approve_{number}",
+                retries=_ASKED,
+                retry_delay=_SOON,
+                doc_md="Waits for a person; the answer goes to the ledger, as of `caderno approve` or `refuse`.",
+                **common,
+            )
+            if before:
+                before >> asked
+            before = asked
+        before >> Promote(
+            task_id="promote",
+            retries=_PLAN_RETRIES,
+            outlets=[_asset(pipeline)],
+            doc_md="Makes the version the champion, if nothing is missing.",
+            **common,
+        )
+    dag.params["version"] = Param(
+        None, type=["null", "string"], title="Version", description="Of the model; left out: the challenger."
+    )
     dag.validate()
     return dag
 

@@ -23,7 +23,7 @@ PIPELINE_KEYS = frozenset({
     "name", "description", "default", "params", "env", "preload", "resources", "strict", "schedule", "owner", "tags",
     "gate", "delivery", "routes", "remote", "tasks",
 })
-SCHEDULE_KEYS = frozenset({"cron", "timezone", "start", "end", "catchup", "active_runs", "profile"})
+SCHEDULE_KEYS = frozenset({"cron", "timezone", "start", "end", "catchup", "active_runs", "profile", "delivery_queue"})
 TASK_KEYS = frozenset({
     "notebook", "params", "matrix", "inputs", "outputs", "after", "retries", "timeout", "kernel", "cpus", "resources",
     "memory", "env", "strict", "queue", "pool", "on_request",
@@ -43,6 +43,7 @@ class Schedule:
     catchup: bool = False
     active_runs: int = 1
     profile: str | None = None
+    delivery_queue: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Task:
 class Pipeline:
     """A pipeline with a schedule. `tasks` are those that run without being named, each after its upstream.
 
-    `delivers` are the tasks that a delivery at the end needs, none where nothing is delivered by itself. `place` is the
-    file's name in messages, `line` that of its schedule.
+    `delivers` are the tasks that a delivery at the end needs, none where nothing is delivered by itself; `approvals` is
+    how many people must then approve. `place` is the file's name in messages, `line` that of its schedule.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Pipeline:
     schedule: Schedule
     tasks: Mapping[str, Task]
     delivers: tuple[str, ...]
+    approvals: int
     model: str
 
 
@@ -125,6 +127,7 @@ class _Reader:
             schedule=schedule,
             tasks={key: tasks[key] for key in wanted},
             delivers=tuple(delivers) if document.get("delivery") == "automatic" else (),
+            approvals=self._amount(gate, "approvals", 0, least=0),
             model=str(gate.get("model") or name),
         )
         if self._problems:
@@ -152,6 +155,7 @@ class _Reader:
             catchup=self._value(found, "catchup", bool, False),
             active_runs=self._amount(found, "active_runs", 1, least=1),
             profile=self._value(found, "profile", str, None),
+            delivery_queue=self._value(found, "delivery_queue", str, None),
         )
 
     def _task(self, name: str, found: documents.Mapping, written: documents.Mapping) -> Task:

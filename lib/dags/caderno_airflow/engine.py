@@ -187,7 +187,8 @@ def told(event: Event) -> tuple[Level, str]:
             return "info", f"run {event['run']}: {event['state']} in {event['seconds'] or 0:.1f} s; {counts}{why}"
         case "model_delivered":
             became = "is the champion now" if event["promoted"] else f"is not promoted ({event['outcome']})"
-            return "info", f"{event['model']} version {event['version']} {became}: {event['why']}"
+            why = "; ".join(event["missing"]) or event["why"]
+            return "info", f"{event['model']} version {event['version']} {became}: {why}"
     rest = {key: value for key, value in event.items() if key not in ("event", "run", "time", "task")}
     about = ", ".join(f"{key} {value}" for key, value in rest.items())
     return "info", " ".join(part for part in (f"{task}:" if task else "", f"{event['event']}", about) if part)

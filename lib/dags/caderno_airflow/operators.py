@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 OWN_PARAMS = ("day", "profile", "force")  # of the trigger form; the others are the pipeline's
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PROGRESS = 10.0  # seconds between what is told of a task's progress
+WAITS = "waits"  # the key under which a delivery tells of a model that waits for approvals
 _ROOM = 1000  # mapped tasks at most: Airflow's own limit, [core] max_map_length, is 1024
 
 
@@ -37,24 +38,29 @@ class ReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address of the page; "" where there is none."""
-        base, page = os.environ.get("CADERNO_REPORTS_URL", "").rstrip("/"), getattr(operator, "page", None)
-        return f"{base}/{page.removeprefix('reports/')}" if base and page else ""
+        return address_of(getattr(operator, "page", None))
+
+
+def address_of(page: str | None) -> str:
+    """Return where a page of reports/ is served; "" where that is not known."""
+    base = os.environ.get("CADERNO_REPORTS_URL", "").rstrip("/")
+    return f"{base}/{page.removeprefix('reports/')}" if base and page else ""
 
 
 class CallsEngine(BaseOperator):
     """What all tasks share: the pipeline's options, and the call.
 
-    `defaults` are the parameters of the pipeline as its file has them: only others are handed over.
+    `written` are the parameters of the pipeline as its file has them: only others are handed over.
     """
 
     def __init__(
-        self, *, pipeline: str, zone: str, dags: str, defaults: Mapping[str, Any] | None = None, **kwargs: Any
+        self, *, pipeline: str, zone: str, dags: str, written: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
         self.zone = zone
         self.dags = dags
-        self.defaults = dict(defaults or {})
+        self.written = dict(written or {})
         self._engine: Engine | None = None
 
     def call(self, context: Context, *words: str) -> Ended:
@@ -95,7 +101,7 @@ class CallsEngine(BaseOperator):
             options += ["--day", str(day)]
         if profile := given.get("profile"):
             options += ["--profile", str(profile)]
-        for name, default in self.defaults.items():
+        for name, default in self.written.items():
             if name in given and given[name] != default:
                 options += ["-p", f"{name}={json.dumps(given[name])}"]
         return options
@@ -209,6 +215,9 @@ class Deliver(CallsEngine):
         ended = self.call(context, "run", *self.needs, "--json", "--no-retries", "--deliver")
         (event,) = [event for event in ended.events if event["event"] == "model_delivered"]
         self.page = event["report"]
+        if event["outcome"] == "promote" and event["missing"]:
+            waits = {"version": event["version"], "decision": Path(event["report"]).stem}
+            context["ti"].xcom_push(WAITS, waits)
         if not event["promoted"]:
             raise AirflowSkipException(engine.told(event)[1])
         facts = {key: event[key] for key in ("model", "version", "outcome", "why", "report")}

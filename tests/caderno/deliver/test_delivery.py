@@ -226,12 +226,23 @@ def test_a_run_delivers_by_itself(new_shop: Callable[[], Workshop]) -> None:
     assert "is tiny's champion already" in run(shop, FIRST)
     assert "version 2 is the champion now" in run(shop, BETTER)
     held = run(shop, 0.9005)
-    assert "version 3 is not promoted (hold" in held
+    assert "version 3 is not promoted (the gate says hold" in held
     assert aliases(shop) == {"champion": "2", "challenger": "3"}
     before = len(rows(shop))
-    assert "version 3 is not promoted (hold" in run(shop, 0.9005)
+    assert "version 3 is not promoted (the gate says hold" in run(shop, 0.9005)
     assert len(rows(shop)) == before
     assert shop.caderno("run", "data").code == 0, "a run without candidates delivers nothing"
+
+
+@pytest.mark.slow
+def test_a_run_that_delivers_by_itself_waits_for_who_must_approve(new_shop: Callable[[], Workshop]) -> None:
+    shop = new_shop()
+    project(shop, f"{GATE}delivery: automatic\n")
+    assert "version 1 is not promoted (1 approval of 1 missing)" in run(shop, FIRST)
+    assert aliases(shop) == {"challenger": "1"}
+    approved(shop)
+    assert "version 1 is the champion now" in run(shop, FIRST)
+    assert actions(shop) == ["release", "decide", "approve", "promote"]
 
 
 @pytest.mark.slow
