@@ -56,6 +56,11 @@ def _person(project: Project, given: str | None) -> Person:
     return person
 
 
+def _named(pipeline: str | None) -> str:
+    """Return the option that names a pipeline in the next command; "" where this one needed none."""
+    return f" --pipeline {pipeline}" if pipeline else ""
+
+
 def check_candidates(plan: Plan) -> None:
     """Raise where a run of `plan` would have nothing to deliver."""
     from caderno.deliver.delivery import gate_of
@@ -130,7 +135,7 @@ def release(pipeline: str | None, who: str | None) -> None:
     click.echo(f"{candidate.record.task} of run {candidate.run}, on the test rows of {candidate.test_task} …", err=True)
     decision, new = delivery.release(candidate, person)
     page = report.decision_file(delivery.project, decision.pipeline, decision.name)
-    telling.show_decision(decision, new, delivery.project.relative(page))
+    telling.show_decision(decision, new, delivery.project.relative(page), _named(pipeline))
     if decision.outcome != "promote":
         raise SystemExit(3)
 
@@ -172,7 +177,8 @@ def _sign(action: Action, version: str | None, pipeline: str | None, why: str, w
     signed = delivery.sign(action, version, person, why)
     click.echo(f"{delivery.model} version {signed.number}: {action}d by {person}")
     missing = delivery.lacking(signed.number)
-    click.echo("\n".join(f"missing: {one}" for one in missing) if missing else "nothing is missing: caderno promote")
+    done = f"nothing is missing: caderno promote{_named(pipeline)}"
+    click.echo("\n".join(f"missing: {one}" for one in missing) if missing else done)
 
 
 @cli.command()
@@ -236,7 +242,7 @@ def models(pipeline: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(telling.models(delivery, now, lacking), ensure_ascii=False))
     else:
-        telling.show_models(delivery.model, now, lacking)
+        telling.show_models(delivery.model, now, lacking, _named(pipeline))
 
 
 @cli.command()

@@ -25,8 +25,11 @@ def verdict(outcome: str) -> str:
     return f"[{_STYLES.get(outcome, 'dim')}]{outcome or 'not decided'}[/]"
 
 
-def show_decision(decision: DecisionRecord, new: bool, page: str) -> None:
-    """Print a decision: the outcome, each rule that matters, and where to read more."""
+def show_decision(decision: DecisionRecord, new: bool, page: str, option: str) -> None:
+    """Print a decision: the outcome, each rule that matters, and where to read more.
+
+    `option` is how the pipeline was named, for the next command; "" where it needed no name.
+    """
     console = ListingConsole()
     champion = f"champion: version {decision.champion}" if decision.champion else "no champion yet"
     console.print(
@@ -44,19 +47,19 @@ def show_decision(decision: DecisionRecord, new: bool, page: str) -> None:
         table.add_row(verdict("promote"), f"{passed} slices", "not worse by more than allowed for sure")
     console.print(table)
     console.print(f"\nreport: {page}")
-    console.print(f"[dim]next:[/] {escape(_next(decision))}")
+    console.print(f"[dim]next:[/] {escape(_next(decision, option))}")
 
 
-def _next(decision: DecisionRecord) -> str:
+def _next(decision: DecisionRecord, option: str) -> str:
     match decision.outcome:
         case "promote" if decision.approvals:
-            return f'read it, then caderno approve {decision.version} --why "…" (or refuse)'
+            return f'read it, then caderno approve {decision.version}{option} --why "…" (or refuse)'
         case "promote":
-            return f'caderno promote {decision.version} --why "…"'
+            return f'caderno promote {decision.version}{option} --why "…"'
         case "hold":
             return "make it better, or gather more test rows; caderno models"
         case _:
-            return "mend what is refused, caderno run, caderno release"
+            return f"mend what is refused, caderno run{option}, caderno release{option}"
 
 
 def models(delivery: Delivery, now: Standing, lacking: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def _decided(delivery: Delivery, version: Version) -> dict[str, Any]:
     }
 
 
-def show_models(model: str, now: Standing, lacking: Mapping[str, Sequence[str]]) -> None:
+def show_models(model: str, now: Standing, lacking: Mapping[str, Sequence[str]], option: str) -> None:
     """Print the versions of a model, the newest first: aliases, metrics, gate and approvals."""
     console = ListingConsole()
     if not now.versions:
@@ -120,7 +123,7 @@ def show_models(model: str, now: Standing, lacking: Mapping[str, Sequence[str]])
     console.print(table)
     if now.challenger:
         missing = lacking.get(now.challenger, [])
-        told = "; ".join(missing) if missing else "nothing: caderno promote"
+        told = "; ".join(missing) if missing else f"nothing: caderno promote{option}"
         console.print(f"\n[dim]v{now.challenger} lacks:[/] {escape(told)}")
 
 

@@ -53,7 +53,7 @@ def task_page(record: TaskRecord, notebook: Mapping[str, Any], earlier: Sequence
         failed_cell=story.at(failure.cell) if failure else None,
         failed_source=highlighted(failure.source, "ipython3") if failure and failure.source else "",
         traceback=traceback_html(failure.traceback) if failure and failure.traceback else "",
-        run_again=f"caderno run {shlex.quote(record.task)}",
+        run_again=shlex.join(_run(record)),
         command=command(record),
     )
 
@@ -87,15 +87,21 @@ def command(record: TaskRecord) -> str:
     """
     name, _, member = record.task.partition("[")
     matrix = set(re.findall(r"(\w+)=", member))
+    words = _run(record)
+    for parameter in record.overridden:
+        if parameter in record.params and parameter not in matrix:
+            words += ["-p", f"{name}.{parameter}={masked(_spelled(record.params[parameter]))}"]
+    return shlex.join(words)
+
+
+def _run(record: TaskRecord) -> list[str]:
+    """Return the words that run the task as its pipeline file has it by now."""
     words = ["caderno", "run", record.task, "--pipeline", record.pipeline]
     if record.profile:
         words += ["--profile", record.profile]
     if record.day:
         words += ["--day", str(record.day)]
-    for parameter in record.overridden:
-        if parameter in record.params and parameter not in matrix:
-            words += ["-p", f"{name}.{parameter}={masked(_spelled(record.params[parameter]))}"]
-    return shlex.join(words)
+    return words
 
 
 def _spelled(value: Any) -> str:

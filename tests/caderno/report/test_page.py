@@ -230,7 +230,8 @@ def test_the_failing_cell_shows_its_code_and_those_after_it_that_they_did_not_ru
 
 
 def test_a_failure_says_what_to_run_next(failed: BeautifulSoup) -> None:
-    assert shlex.split(text(failed, "#failure .command")) == ["caderno", "run", "weather[month=2013-03]"]
+    words = ["caderno", "run", "weather[month=2013-03]", "--pipeline", "flights"]
+    assert shlex.split(text(failed, "#failure .command")) == words
 
 
 def test_papermills_own_banner_is_not_repeated(failed: BeautifulSoup) -> None:
