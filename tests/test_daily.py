@@ -207,12 +207,11 @@ def test_what_is_no_day_at_all_is_refused(project: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_day_gives_the_same_whatever_ran_before_it_and_whatever_came_after_it(make: Make) -> None:
-    days = ["2013-11-05", "2013-11-06", "2013-11-07"]  # from the 7th on October is learned from
+    days = ["2013-11-06", "2013-11-07"]  # from the 7th on October is learned from
     in_order = make("in order")
     one_by_one = {day: outputs(in_order, run(in_order, day)) for day in days}
-    shuffled = ["2013-11-07", "2013-11-05", "2013-11-06"]
     other = make("in another order")
-    assert {day: outputs(other, run(other, day)) for day in shuffled} == one_by_one
+    assert {day: outputs(other, run(other, day)) for day in reversed(days)} == one_by_one
     alone = make("alone on the night of the day")
     cut(alone / "data" / "sources", "2013-11-06")
     assert outputs(alone, run(alone, "2013-11-06")) == one_by_one["2013-11-06"]

@@ -176,6 +176,7 @@ class RunRecord(_Model):
     pipeline: str
     description: str
     profile: str | None
+    day: date | None = None
     command: str
     state: RunState
     started: datetime

@@ -332,6 +332,7 @@ class _Session:
             pipeline=self._plan.pipeline.name,
             description=self._plan.pipeline.description,
             profile=self._plan.pipeline.profile,
+            day=self._plan.pipeline.day,
             command=self._options.command,
             state=state,
             started=self._started,

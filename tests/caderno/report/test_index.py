@@ -28,7 +28,7 @@ def ran(site: Site, samples: ModuleType) -> Site:
         shared = {"started": started, "run": f"201311{9 + day:02d}-073000-aaaa", "profile": profile}
         site.add("dataset", fingerprint=f"{day}d" * 32, **shared)
         site.add("compare", state, ["dataset"], fingerprint=f"{day}c" * 32, **shared)
-        run = site.run(run=shared["run"], profile=profile, started=started)
+        run = site.run(run=shared["run"], profile=profile, started=started, day=started.date())
         Store(Project(site.root), "flights").save_run(run)
         write_site(Project(site.root), run)
     return site
@@ -56,7 +56,7 @@ def test_all_runs_stand_in_the_index_the_newest_first(ran: Site) -> None:
         "✓ succeeded",
         "✓ succeeded",
     ]
-    assert "profile smoke" in rows[2].get_text()
+    assert "2013-11-09, profile smoke" in rows[2].get_text()
     assert "Gradient boosting ranks first" in rows[1].select_one(".said").get_text()
     assert "compare failed." in rows[0].select_one(".said").get_text()
 
