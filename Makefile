@@ -13,6 +13,7 @@ TESTS ?=
 AS ?=
 # One more than there are processors, since tests wait for kernels, servers and clocks; memory admits four.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
+KIND = $(if $(LONG),long,$(if $(SLOW),slow,not slow) and not long)
 SETTINGS = $(if $(PROFILE),--profile $(PROFILE))
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -44,8 +45,8 @@ pack: ## put results, decisions and pages into delivery.tar, for another machine
 unpack: ## take results, decisions and pages from delivery.tar
 	tar -xf delivery.tar
 
-test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(if $(SLOW),slow,not slow) and not airflow and not container" $(TESTS)
+test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those, LONG=1 the longest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(KIND) and not airflow and not container" $(TESTS)
 
 test-airflow: $(READY) $(AIRFLOW_READY) ## run the tests that need a real Airflow
 	CADERNO_AIRFLOW=$(CURDIR)/$(AIRFLOW) $(BIN)/python -m pytest -n 0 -m airflow $(TESTS)

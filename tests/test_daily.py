@@ -20,7 +20,7 @@ from caderno.plan.store import Store, read_record
 from caderno.project import Project
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 Make = Callable[[str], Path]
 
@@ -204,7 +204,7 @@ def test_what_is_no_day_at_all_is_refused(project: Path) -> None:
     assert "2013-02-30" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_day_gives_the_same_whatever_ran_before_it_and_whatever_came_after_it(make: Make) -> None:
     days = ["2013-11-06", "2013-11-07"]  # from the 7th on October is learned from

@@ -218,7 +218,7 @@ def server(checkout: Path) -> Iterator[str]:
 
 
 @pytest.mark.e2e
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 class TestRunningTheProject:
     def test_a_commit_from_a_git_server_gives_the_fingerprints_of_a_local_run(
@@ -315,7 +315,7 @@ def clean(delivered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.e2e
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 class TestModelsWithoutThisPackage:
     def settings(self, delivered: Path, clean: Path, home: Path) -> dict[str, str]:

@@ -138,7 +138,7 @@ def test_the_service_says_of_each_test_row_what_the_batch_says(project: Path, se
     np.testing.assert_array_equal(np.array(said), np.load(tmp_path / "batch.npy"))
 
 
-HEAVY = ("compare.ipynb", "train.ipynb", "tune.ipynb")
+HEAVY = ("compare.ipynb", "train.ipynb", "tune.ipynb", "etl/dataset.ipynb")
 
 
 def _by_hand() -> list[Any]:

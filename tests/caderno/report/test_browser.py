@@ -177,16 +177,14 @@ def test_a_matrix_in_the_graph_leads_to_its_lines(visit: Open, pages: dict[str, 
     assert page.evaluate("document.querySelector(':target').id") == "tasks-weather"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 400, 768, 1400])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_never_scrolls_sideways_only_what_is_wide_in_it(
-    kind: str, width: int, scheme: Any, visit: Open, pages: dict[str, Path]
-) -> None:
-    page = visit(pages[kind], viewport={"width": width, "height": 800}, color_scheme=scheme).page
-    for opened in (False, True):
-        page.evaluate("open => document.querySelectorAll('details').forEach(d => d.open = open)", opened)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_a_page_never_scrolls_sideways_only_what_is_wide_in_it(kind: str, visit: Open, pages: dict[str, Path]) -> None:
+    page = visit(pages[kind]).page
+    for width in (320, 400, 768, 1400):
+        page.set_viewport_size({"width": width, "height": 800})
+        for opened in (False, True):
+            page.evaluate("open => document.querySelectorAll('details').forEach(d => d.open = open)", opened)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, opened)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -207,10 +205,9 @@ def test_a_plot_keeps_light_paper_in_the_dark(visit: Open, pages: dict[str, Path
 @pytest.mark.parametrize("kind", KINDS)
 def test_axe_finds_nothing(kind: str, scheme: Any, visit: Open, pages: dict[str, Path]) -> None:
     page = visit(pages[kind], color_scheme=scheme).page
-    for opened in (False, True):
-        page.evaluate("open => document.querySelectorAll('details').forEach(d => d.open = open)", opened)
-        found = Axe().run(page, options={"runOnly": AXE})
-        assert found.violations_count == 0, found.generate_report()
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = Axe().run(page, options={"runOnly": AXE})
+    assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.parametrize("kind", KINDS)

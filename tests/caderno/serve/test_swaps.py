@@ -58,7 +58,7 @@ def test_a_promotion_and_a_rollback_are_live_within_seconds_without_a_failed_req
     assert load.answers.keys() == {"1", "2"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_hundred_swaps_under_load_fail_no_request_and_mix_no_versions(delivered: Workshop) -> None:
     three(delivered)
