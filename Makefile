@@ -46,7 +46,7 @@ unpack: ## take results, decisions and pages from delivery.tar
 	tar -xf delivery.tar
 
 test: $(READY) ## run all tests but the slow ones, on all cores; SLOW=1 runs those, LONG=1 the longest
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "$(KIND) and not airflow and not container" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(KIND) and not airflow and not container" $(TESTS)
 
 test-airflow: $(READY) $(AIRFLOW_READY) ## run the tests that need a real Airflow
 	CADERNO_AIRFLOW=$(CURDIR)/$(AIRFLOW) $(BIN)/python -m pytest -n 0 -m airflow $(TESTS)

@@ -20,6 +20,18 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 _OURS = ("MLFLOW_", "CADERNO_")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files first whose tests take long, so that at the end no worker waits for the last one."""
+    slowest = ("long", "e2e", "slow", "kernel", "browser")
+    ranks: dict[Path, int] = {}
+    for item in items:
+        rank = min(
+            place for place, name in enumerate((*slowest, None)) if name is None or item.get_closest_marker(name)
+        )
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where all that tests need is installed (CADERNO_NO_SKIP), a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
