@@ -25,9 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slowest = ("long", "e2e", "slow", "kernel", "browser")
     ranks: dict[Path, int] = {}
     for item in items:
-        rank = min(
-            place for place, name in enumerate((*slowest, None)) if name is None or item.get_closest_marker(name)
-        )
+        marked = [place for place, name in enumerate(slowest) if item.get_closest_marker(name)]
+        rank = min(marked, default=len(slowest))
         ranks[item.path] = min(rank, ranks.get(item.path, rank))
     items.sort(key=lambda item: ranks[item.path])
 
