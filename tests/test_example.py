@@ -138,12 +138,12 @@ def test_the_service_says_of_each_test_row_what_the_batch_says(project: Path, se
     np.testing.assert_array_equal(np.array(said), np.load(tmp_path / "batch.npy"))
 
 
-HEAVY = ("compare.ipynb", "train.ipynb", "tune.ipynb", "etl/dataset.ipynb")
+QUICK = ("etl/registry.ipynb", "etl/weather.ipynb")
 
 
 def _by_hand() -> list[Any]:
     names = sorted(path.relative_to(ROOT / "notebooks").as_posix() for path in NOTEBOOKS)
-    return [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in names]
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
 
 
 @pytest.mark.parametrize("name", _by_hand())

@@ -168,7 +168,9 @@ def test_a_link_that_leads_to_itself(one: Workshop, name: str) -> None:
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("where", ["lib", "notebooks", "folder"])
+@pytest.mark.parametrize(
+    "where", ["lib", pytest.param("notebooks", marks=pytest.mark.slow), pytest.param("folder", marks=pytest.mark.slow)]
+)
 def test_a_link_in_a_circle_of_folders_does_not_stop_a_run(one: Workshop, where: str) -> None:
     folder = one.root / where
     folder.mkdir(exist_ok=True)

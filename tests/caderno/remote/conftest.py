@@ -19,7 +19,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     found.stop()
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=[pytest.param("folder", marks=pytest.mark.slow), "s3"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shared:
     """A shared folder, and a prefix of its own in a bucket."""
     if request.param == "folder":

@@ -14,6 +14,7 @@ from workshop import NewShop
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.slow
 def test_a_fetched_candidate_is_released_and_a_fetched_result_verified(tmp_path: Path, new_shop: NewShop) -> None:
     shared = Shared(str(tmp_path), {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"})
     one, two, alone = (shared.joined(new_shop()) for _ in range(3))

@@ -201,7 +201,7 @@ def test_a_plot_keeps_light_paper_in_the_dark(visit: Open, pages: dict[str, Path
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(23, 25, 28)"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_axe_finds_nothing(kind: str, scheme: Any, visit: Open, pages: dict[str, Path]) -> None:
     page = visit(pages[kind], color_scheme=scheme).page

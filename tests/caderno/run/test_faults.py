@@ -147,6 +147,7 @@ ledger.start("another lost", {RUN_TAG: "lost"}, Path("nowhere"))
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_was_opened_as_its_engine_died_is_ended_by_the_next(shop: Workshop) -> None:
     """MLflow knows it, the journal does not yet."""
     project(shop)
@@ -256,6 +257,7 @@ def test_a_disk_that_is_full_at_any_stage_tears_nothing(small_disk: Workshop) ->
     assert codes[True, FREE[-1]] == codes[False, FREE[-1]] == 0, codes
 
 
+@pytest.mark.slow
 def test_a_cell_that_fills_the_disk_fails_with_its_reason(small_disk: Workshop) -> None:
     small_disk.notebook(
         "part.ipynb", "n: int = 1\nmade: str = ''", "with open(made, 'wb') as f:\n    f.write(b'0' * 30_000_000)"
