@@ -137,7 +137,7 @@ def question(version: Version, model: Mapping[str, Any]) -> str:
         ),
         "",
         f"Made by `{version['task']}` from commit `{(version['commit'] or 'none')[:12]}`, by {_names(version)}.",
-        f"Still missing: {'; '.join(version['lacking'])}.",
+        f"Before it can be promoted: {'; '.join(version['lacking'])}.",
         *(["Authors can't approve their own (four eyes)."] if model["four_eyes"] else []),
         "",
     ]
@@ -150,4 +150,4 @@ def _figure(value: float | None) -> str:
 
 
 def _names(version: Version) -> str:
-    return ", ".join(str(one).partition(" <")[0] for one in version["authors"])
+    return ", ".join(dict.fromkeys(str(one).partition(" <")[0] for one in version["authors"]))
