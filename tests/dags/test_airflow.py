@@ -90,6 +90,27 @@ def test_an_automatic_delivery_is_the_last_task(site: Site) -> None:
     assert last["out"] == [["m", "caderno://models/m"]]
 
 
+def test_a_delivery_that_needs_approvals_has_a_dag_that_asks(site: Site) -> None:
+    gate = "gate: {candidates: a.m, test: b.t, outcome: y, metric: brier, model: m, approvals: 2}\n"
+    head = f"schedule: {{cron: '@daily', delivery_queue: vault}}\ndelivery: automatic\nowner: sums\n{gate}"
+    site.shop.pipeline("a: {notebook: fetch.ipynb}\nb: {notebook: sum.ipynb}", head)
+    dags = site.script(BAG)["dags"]
+    assert dags.keys() == {"tiny", "tiny.approval"}
+    assert dags["tiny"]["tasks"]["pipeline.ask"]["up"] == ["pipeline.deliver"]
+    tasks = dags["tiny.approval"]["tasks"]
+    assert {name: task["up"] for name, task in tasks.items()} == {
+        "approve_1": [],
+        "approve_2": ["approve_1"],
+        "promote": ["approve_2"],
+    }
+    assert {(task["queue"], task["owner"], task["rule"]) for task in tasks.values()} == {
+        ("vault", "sums", "none_failed")
+    }
+    assert dags["tiny"]["tasks"]["pipeline.deliver"]["queue"] == "vault"
+    assert tasks["promote"]["out"] == [["m", "caderno://models/m"]]
+    assert dags["tiny.approval"]["params"]["version"]["value"] is None
+
+
 def test_broken_files_are_told_and_cost_no_other_dag(site: Site) -> None:
     site.shop.write("params/broken.yaml", "name: broken\nschedule: '@daily'\ntasks: [\n")
     site.shop.write("params/typo.yaml", "name: typo\nschedule: '@daily'\ntasks:\n  a: {notebok: a.ipynb}\n")

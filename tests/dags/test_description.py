@@ -132,6 +132,10 @@ tasks: {data: {notebook: d.ipynb}, train: {notebook: t.ipynb}}
     assert manual
     assert automatic
     assert (manual.delivers, automatic.delivers) == ((), ("train", "data"))
+    assert (
+        automatic.approvals,
+        read(tmp_path, HEAD + "delivery: automatic" + rest.replace("gate: {", "gate: {approvals: 2, ")).approvals,
+    ) == (0, 2)
 
 
 @pytest.mark.parametrize(

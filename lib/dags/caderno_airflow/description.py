@@ -127,7 +127,7 @@ class _Reader:
             schedule=schedule,
             tasks={key: tasks[key] for key in wanted},
             delivers=tuple(delivers) if document.get("delivery") == "automatic" else (),
-            approvals=self._amount(gate, "approvals", 0, least=0),
+            approvals=0 if gate.get("approvals") is None else self._amount(gate, "approvals", 0, least=0),
             model=str(gate.get("model") or name),
         )
         if self._problems:
