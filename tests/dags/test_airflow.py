@@ -104,8 +104,6 @@ def test_a_delivery_that_needs_approvals_has_a_dag_that_asks(site: Site) -> None
         "promote": ["approve_2"],
     }
     assert {(one["queue"], one["owner"], one["rule"]) for one in tasks.values()} == {("vault", "sums", "none_failed")}
-        ("vault", "sums", "none_failed")
-    }
     assert dags["tiny"]["tasks"]["pipeline.deliver"]["queue"] == "vault"
     assert tasks["promote"]["out"] == [["m", "caderno://models/m"]]
     assert dags["tiny.approval"]["params"]["version"]["value"] is None
