@@ -125,6 +125,7 @@ class TaskRecord(_Model):
     notebook: str  # relative to the project's root: "notebooks/train.ipynb"
     profile: str | None
     run: str  # the id of the run that executed it
+    fetched: bool = False  # that was elsewhere: its page is not here
     started: datetime  # UTC
     seconds: float
     user: str

@@ -53,6 +53,7 @@ def bring(
         except Exception:  # nbformat raises what it meets
             remote.refuse(resolved.fingerprint, "its notebook can't be read")
             return None
+        record = record.model_copy(update={"fetched": True})
         earlier = store.before(store.home(task.folder), record.started, report.EARLIER)
         (staged / PAGE).write_text(report.render_task(record, notebook, earlier), encoding="utf-8")
         place = store.commit(staged, record)

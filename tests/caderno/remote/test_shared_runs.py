@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from remotes import S3, Shared, outputs, settled, staged
 from servers import Server
-from workshop import NOTE, NewShop, Workshop, ended, until
+from workshop import NOTE, PIPELINE, NewShop, Workshop, ended, until
 
 pytestmark = pytest.mark.kernel
 Machines = Callable[[Callable[[Workshop], Workshop]], list[Workshop]]
@@ -27,6 +28,11 @@ def states(shop: Workshop) -> set[str]:
 def events(text: str, kind: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == kind]
+
+
+def links(page: Path) -> list[str]:
+    """Return the files that a page leads to, relative to it."""
+    return re.findall(r'href="([^"#:]+)["#]', page.read_text())
 
 
 def test_the_second_machine_runs_nothing_and_of_a_changed_helper_only_what_uses_it(machines: Machines) -> None:
@@ -49,6 +55,8 @@ def test_the_second_machine_runs_nothing_and_of_a_changed_helper_only_what_uses_
     assert {event["task"] for event in events(done.out, "fetch_started")} == set(TASKS)
     for event in events(done.out, "task_fetched"):
         assert "<title>" in (two.root / event["report"]).read_text()
+    for page in (two.root / "reports" / PIPELINE).glob("*.html"):
+        assert [link for link in links(page) if not (page.parent / link).exists()] == []
     assert (two.store.home("third") / "latest" / "report.txt").read_text() == "LEFT RIGHT"
     assert states(two) == {"fetched"}
     assert "4 cached" in two.caderno("run")
