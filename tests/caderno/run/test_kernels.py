@@ -167,10 +167,12 @@ def test_a_termination_ends_a_run_whose_cell_hangs_in_native_code(waits: Worksho
     """The second signal does not wait for the grace that the first one gives."""
     waits.pipeline("native: {notebook: native.ipynb}")
     run = started(waits)
+    (kernel,) = kernels(waits)
     run.terminate()
     time.sleep(1)
     run.terminate()
-    done = ended(run, 8)
+    until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE, 8, "the kernel is left running")
+    done = ended(run, 60)
     assert done.code == 143, done.out
     assert processes(waits) == []
     assert statuses(waits) == {"tiny": "KILLED", "native": "KILLED"}
