@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, chain
 
 from caderno_airflow.description import Pipeline, Task
 from caderno_airflow.notes import first_words
@@ -42,7 +42,8 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
     """Return the DAG of a pipeline of the project at `root`, whose DAG folder is `dags`."""
     schedule = pipeline.schedule
     zone = ZoneInfo(schedule.timezone)
-    dag = DAG(
+    dag = _dag(
+        pipeline,
         dag_id=pipeline.name,
         description=pipeline.description or None,
         schedule=CronDataIntervalTimetable(schedule.cron, timezone=schedule.timezone),  # a day's run follows the day
@@ -50,10 +51,7 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
         end_date=schedule.end and datetime.combine(schedule.end, time.max, zone),
         catchup=schedule.catchup,
         max_active_runs=schedule.active_runs,
-        tags=list(pipeline.tags),
         doc_md=_about(pipeline),
-        default_args={"owner": pipeline.owner} if pipeline.owner else {},
-        auto_register=False,
     )
     own = {key: value for key, value in pipeline.params.items() if key not in OWN_PARAMS}
     common: dict[str, Any] = {
@@ -96,6 +94,16 @@ def dag_of(pipeline: Pipeline, root: Path, dags: Path) -> DAG:
     return dag
 
 
+def _dag(pipeline: Pipeline, **options: Any) -> DAG:
+    """Return a DAG with what all DAGs of a pipeline share."""
+    return DAG(
+        tags=list(pipeline.tags),
+        default_args={"owner": pipeline.owner} if pipeline.owner else {},
+        auto_register=False,
+        **options,
+    )
+
+
 def _asset(pipeline: Pipeline) -> Asset:
     return Asset(pipeline.model, f"caderno://models/{pipeline.model}", group="model")
 
@@ -129,34 +137,31 @@ def _approval_of(pipeline: Pipeline, dags: Path) -> DAG:
         "trigger_rule": _RULE,
         **_queue(pipeline),
     }
-    dag = DAG(
+    dag = _dag(
+        pipeline,
         dag_id=f"{pipeline.name}{APPROVAL}",
         description=f"Who approves the models of {pipeline.name}?",
         schedule=None,
-        tags=list(pipeline.tags),
-        default_args={"owner": pipeline.owner} if pipeline.owner else {},
-        auto_register=False,
     )
     with dag:
-        before = None
-        for number in range(1, pipeline.approvals + 1):
-            asked = Approve(
+        asked = [
+            Approve(
                 task_id="approve" if pipeline.approvals == 1 else f"approve_{number}",
                 retries=_ASKED,
                 retry_delay=_SOON,
                 doc_md="Waits for a person; the answer goes to the ledger, as of `caderno approve` or `refuse`.",
                 **common,
             )
-            if before:
-                before >> asked
-            before = asked
-        before >> Promote(
+            for number in range(1, pipeline.approvals + 1)
+        ]
+        promote = Promote(
             task_id="promote",
             retries=_PLAN_RETRIES,
             outlets=[_asset(pipeline)],
             doc_md="Makes the version the champion, if nothing is missing.",
             **common,
         )
+        chain(*asked, promote)
     dag.params["version"] = Param(
         None, type=["null", "string"], title="Version", description="Of the model; left out: the challenger."
     )
